@@ -1,0 +1,3 @@
+//! What a job is: options, failures.
+
+pub mod failure;

@@ -1,0 +1,3 @@
+//! What a model bundle says of itself.
+
+pub mod manifest;

@@ -1,0 +1,1 @@
+//! Model bundles: how they are made, checked, kept on disk and published.

@@ -1,0 +1,2 @@
+//! `rollcall-provision`.
+fn main() {}

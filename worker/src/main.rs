@@ -1,0 +1,2 @@
+//! `rollcall-worker`.
+fn main() {}
