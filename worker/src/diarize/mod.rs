@@ -1,1 +1,9 @@
 //! The mathematics of diarization: pure, synchronous, deterministic.
+//!
+//! Nothing here knows a file, a device or a clock. Two runs over the same numbers give the same bits, whatever the
+//! batch sizes and thread counts were that produced them.
+
+pub mod fbank;
+pub mod geometry;
+pub mod powerset;
+pub mod speaker_count;
