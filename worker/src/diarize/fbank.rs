@@ -219,7 +219,7 @@ mod tests {
         // A chirp over some noise: a pure tone leaves bins so empty that only the rounding of f32 is compared.
         let noise = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 1009.0 - 0.5;
         let samples: Vec<f32> =
-            (0..1200).map(|i| ((i * i) as f32 * 0.001).sin() * 0.3 + 0.1 + 0.01 * noise(i)).collect();
+            (0..1200).map(|i| ((i * i) as f32 * 0.001).sin() * 0.3 + 0.1 + 0.3 * noise(i)).collect();
         for (scale, taper) in [(1.0, Taper::Povey), (32768.0, Taper::Hamming)] {
             let feature = Feature { sample_scale: scale, taper, ..povey() };
             let mut fbank = Fbank::new(&feature, 16_000);
