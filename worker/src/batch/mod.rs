@@ -1,0 +1,3 @@
+//! Which rows go to the device together: decided here, carried out by `device::lane`.
+
+pub mod plan;

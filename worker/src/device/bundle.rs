@@ -1,0 +1,150 @@
+//! A bundle on disk, opened: its manifest parsed, every file's size and digest checked.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use common::home::Home;
+use common::model::manifest::{self, Manifest, ManifestError};
+use sha2::{Digest, Sha256};
+
+/// A verified bundle.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Where it lies.
+    pub dir: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest file, which names every other digest: the bundle's identity, lower-case hex.
+    pub sha256: String,
+}
+
+/// Why a bundle cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// No such folder, or no manifest in it.
+    #[error("no bundle `{wanted}`: {}", dir.display())]
+    Missing {
+        /// What was asked for.
+        wanted: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// Neither a folder nor a bundle's name.
+    #[error("neither a folder nor the name of a bundle: `{wanted}`")]
+    BadName {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The manifest is refused.
+    #[error("the bundle in {} is not usable", dir.display())]
+    Manifest {
+        /// The bundle's folder.
+        dir: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// A file differs from what the manifest says.
+    #[error("`{path}` of the bundle has {what} {found}; the manifest says {expected}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// `size` or `digest`.
+        what: &'static str,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Bundle {
+    /// Opens `wanted`: a folder, or `NAME[@VERSION]` in `home`.
+    ///
+    /// # Errors
+    /// See [`BundleError`].
+    pub fn open(wanted: &str, home: &Home) -> Result<Self, BundleError> {
+        let dir = locate(wanted, home)?;
+        let path = dir.join(manifest::FILE_NAME);
+        let json = read_bounded(&path, manifest::BYTES_MAX).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                BundleError::Missing { wanted: wanted.to_owned(), dir: dir.clone() }
+            }
+            _ => BundleError::Unreadable { path: path.clone(), source },
+        })?;
+        let manifest =
+            Manifest::parse(&json).map_err(|source| BundleError::Manifest { dir: dir.clone(), source })?;
+        let bundle = Self { sha256: hex(&Sha256::digest(&json)), dir, manifest };
+        bundle.verify()?;
+        Ok(bundle)
+    }
+
+    /// The place of one of the bundle's files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn verify(&self) -> Result<(), BundleError> {
+        for file in &self.manifest.files {
+            let path = self.file(&file.path);
+            let unreadable = |source| BundleError::Unreadable { path: path.clone(), source };
+            let damaged = |what, found, expected| BundleError::Damaged { path: file.path.clone(), what, found, expected };
+            let mut reader = File::open(&path).map_err(unreadable)?;
+            let bytes = reader.metadata().map_err(unreadable)?.len();
+            if bytes != file.bytes {
+                return Err(damaged("size", bytes.to_string(), file.bytes.to_string()));
+            }
+            let mut hasher = Sha256::new();
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                let n = reader.read(&mut buffer).map_err(unreadable)?;
+                if n == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..n]);
+            }
+            let found = hex(&hasher.finalize());
+            if found != file.sha256 {
+                return Err(damaged("digest", found, file.sha256.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn locate(wanted: &str, home: &Home) -> Result<PathBuf, BundleError> {
+    let (name, version) = match wanted.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (wanted, None),
+    };
+    if manifest::is_name(name) && version.is_none_or(manifest::is_version) && !Path::new(wanted).is_dir() {
+        return Ok(version.map_or_else(|| home.bundle_current(name), |v| home.bundle_version(name, v)));
+    }
+    if wanted.contains("://") {
+        return Err(BundleError::BadName { wanted: wanted.to_owned() });
+    }
+    Ok(PathBuf::from(wanted))
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

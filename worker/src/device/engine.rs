@@ -1,0 +1,61 @@
+//! What a device can do, as one small synchronous trait.
+
+/// Runs a bundle's networks. Owned by one lane thread.
+///
+/// Contract: a row alone gives the same numbers as the row inside any batch (bit-equal on a CPU; to the manifest's
+/// tolerance elsewhere); all rows of a call have the same length; outputs are appended row-major to `out`, which the
+/// caller passes empty.
+pub trait Engine {
+    /// Class scores: rows of samples in [-1, 1] → `[rows, frames, classes]`.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn segment(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Embeddings, not normalised: rows of samples in [-1, 1] → `[rows, dimension]`.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn embed(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError>;
+}
+
+/// Why a batch gave no numbers.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A smaller batch may fit.
+    #[error("the device is out of memory for a batch of {rows} rows")]
+    OutOfMemory {
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// The device is gone; the process has to end.
+    #[error("the device was lost: {detail}")]
+    Lost {
+        /// What the driver said.
+        detail: String,
+    },
+    /// The network's output has another shape than the manifest promises.
+    #[error("the {network} network gave an output of shape {found:?}; the manifest promises {expected}")]
+    OutputShape {
+        /// `segmentation` or `embedding`.
+        network: &'static str,
+        /// What came.
+        found: Vec<i64>,
+        /// What should have come.
+        expected: String,
+    },
+    /// The network gave NaN or infinite numbers for finite input.
+    #[error("the {network} network gave a number that is not finite")]
+    NotFinite {
+        /// `segmentation` or `embedding`.
+        network: &'static str,
+    },
+    /// The inference library refused to run.
+    #[error("the inference library failed while running the {network} network")]
+    Library {
+        /// `segmentation` or `embedding`.
+        network: &'static str,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,142 @@
+//! The loop of one lane: take the next batch, run it, scatter the rows.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::engine::{Engine, EngineError};
+use super::handle::{DeviceError, InFlight, Queue, Rows};
+use crate::batch::plan::{Limits, Network, Shape, next_batch};
+
+/// Rows of one request inside the batch that is being run.
+struct Piece {
+    rows: Rows,
+    range: std::ops::Range<usize>,
+    shared: Arc<InFlight>,
+}
+
+/// Closes the queue when the lane ends for any reason, a panic included, so that nobody waits for it for ever.
+struct CloseOnExit<'a>(&'a Queue);
+
+impl Drop for CloseOnExit<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Fails the requests of a batch whose engine panics; they are no longer in the queue, so nothing else would.
+struct FailOnPanic<'a>(&'a [Piece]);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for piece in self.0 {
+                piece.shared.fail(DeviceError::Stopped);
+            }
+        }
+    }
+}
+
+/// Runs batches until the queue closes.
+pub(super) fn run(queue: &Queue, mut engine: impl Engine) {
+    let _guard = CloseOnExit(queue);
+    let mut out = Vec::new();
+    while let Some((shape, pieces)) = take(queue) {
+        if let Err(lost) = execute(queue, &mut engine, shape.network, &pieces, &mut out) {
+            tracing::error!(error = %lost, "the device was lost");
+            return;
+        }
+    }
+}
+
+/// Blocks for the next batch; `None` once the queue is closed.
+fn take(queue: &Queue) -> Option<(Shape, Vec<Piece>)> {
+    let mut state = queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if state.closed {
+            return None;
+        }
+        state.requests.retain(|r| !r.shared.abandoned.load(Ordering::Relaxed));
+        let divisor = state.divisor;
+        let limits = Limits {
+            segmentation_rows_max: (queue.limits.segmentation_rows_max / divisor).max(1),
+            embedding_rows_max: (queue.limits.embedding_rows_max / divisor).max(1),
+            ..queue.limits
+        };
+        if let Some((shape, parts)) = next_batch(&state.waiting(), limits) {
+            let pieces = parts
+                .into_iter()
+                .map(|part| {
+                    let request = &mut state.requests[part.index];
+                    request.planned = part.rows.end;
+                    Piece { rows: request.rows.clone(), range: part.rows, shared: request.shared.clone() }
+                })
+                .collect();
+            state.requests.retain(|r| r.planned < r.rows.starts.len());
+            return Some((shape, pieces));
+        }
+        state = queue.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Runs one batch, halving it for as long as memory does not suffice. An error means that the device is gone.
+fn execute(
+    queue: &Queue,
+    engine: &mut impl Engine,
+    network: Network,
+    pieces: &[Piece],
+    out: &mut Vec<f32>,
+) -> Result<(), Arc<EngineError>> {
+    let _guard = FailOnPanic(pieces);
+    let rows: Vec<(&Piece, usize)> = pieces.iter().flat_map(|p| p.range.clone().map(move |i| (p, i))).collect();
+    let mut batch_rows = rows.len();
+    let mut done = 0;
+    while done < rows.len() {
+        let batch = &rows[done..rows.len().min(done + batch_rows)];
+        let slices: Vec<&[f32]> = batch
+            .iter()
+            .map(|(piece, row)| {
+                let start = piece.rows.starts[*row];
+                &piece.rows.samples[start..start + piece.rows.length]
+            })
+            .collect();
+        out.clear();
+        let outcome = match network {
+            Network::Segmentation => engine.segment(&slices, out),
+            Network::Embedding => engine.embed(&slices, out),
+        };
+        match outcome {
+            Ok(()) => {
+                scatter(batch, out);
+                done += batch.len();
+            }
+            Err(EngineError::OutOfMemory { .. }) if batch.len() > 1 => {
+                batch_rows = batch.len() / 2;
+                let mut state = queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.divisor = (state.divisor * 2).min(1 << 16);
+                tracing::warn!(rows = batch_rows, "out of device memory: batches are halved from here on");
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for piece in pieces {
+                    piece.shared.fail(DeviceError::Engine(error.clone()));
+                }
+                return if matches!(*error, EngineError::Lost { .. }) { Err(error) } else { Ok(()) };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives each row its share of the output and answers the requests that are complete.
+fn scatter(batch: &[(&Piece, usize)], out: &[f32]) {
+    let width = out.len() / batch.len();
+    for ((piece, row), values) in batch.iter().zip(out.chunks_exact(width.max(1))) {
+        let shared = &piece.shared;
+        if let Some(slot) = shared.slots.lock().unwrap_or_else(PoisonError::into_inner).get_mut(*row) {
+            *slot = values.to_vec();
+        }
+        if shared.rows_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.finish();
+        }
+    }
+}

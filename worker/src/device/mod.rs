@@ -1,0 +1,11 @@
+//! The device: the only room that knows inference libraries.
+//!
+//! A [`Device`](handle::Device) is a queue in front of one or more lanes. A lane is a thread that owns one
+//! [`Engine`](engine::Engine); nothing else ever touches it. Callers hand in rows of samples and get rows of numbers.
+
+pub mod bundle;
+pub mod engine;
+pub mod handle;
+mod lane;
+#[cfg(feature = "ort")]
+pub mod ort;
