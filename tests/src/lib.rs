@@ -1,1 +1,4 @@
 //! What the tests that cross crates share.
+
+pub mod npz;
+pub mod shared;

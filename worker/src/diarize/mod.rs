@@ -7,3 +7,4 @@ pub mod fbank;
 pub mod geometry;
 pub mod powerset;
 pub mod speaker_count;
+pub mod tape;

@@ -1,0 +1,5 @@
+//! Outputs against recorded references of other implementations.
+
+mod features;
+#[cfg(feature = "ort")]
+mod networks;
