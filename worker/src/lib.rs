@@ -6,3 +6,4 @@ pub mod audio;
 pub mod batch;
 pub mod device;
 pub mod diarize;
+pub mod observe;

@@ -1,9 +1,10 @@
 //! The handle to a device: rows go in, a ticket comes back, numbers follow.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::engine::{Engine, EngineError};
 use super::lane;
@@ -18,6 +19,15 @@ pub struct Rows {
     pub starts: Vec<usize>,
     /// Samples in each row.
     pub length: usize,
+}
+
+/// The numbers for one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Row-major, in the order of the request's rows.
+    pub values: Vec<f32>,
+    /// Engine time spent on these rows; batches shared with others count by rows.
+    pub busy: Duration,
 }
 
 /// Why rows gave no numbers.
@@ -44,8 +54,9 @@ pub(super) struct InFlight {
     /// One slot per row, filled in any order.
     pub slots: Mutex<Vec<Vec<f32>>>,
     pub rows_left: AtomicUsize,
+    pub busy_ns: AtomicU64,
     pub abandoned: AtomicBool,
-    pub reply: Sender<Result<Vec<f32>, DeviceError>>,
+    pub reply: Sender<Result<Answer, DeviceError>>,
 }
 
 /// State that callers and lanes share.
@@ -83,7 +94,7 @@ pub struct Device {
 
 /// The right to one answer. Dropping it tells the lanes not to bother.
 pub struct Ticket {
-    receiver: Receiver<Result<Vec<f32>, DeviceError>>,
+    receiver: Receiver<Result<Answer, DeviceError>>,
     shared: Arc<InFlight>,
 }
 
@@ -146,6 +157,7 @@ impl Device {
         let shared = Arc::new(InFlight {
             slots: Mutex::new(vec![Vec::new(); count]),
             rows_left: AtomicUsize::new(count),
+            busy_ns: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             reply,
         });
@@ -194,13 +206,13 @@ impl Ticket {
     ///
     /// # Errors
     /// See [`DeviceError`].
-    pub fn wait(self) -> Result<Vec<f32>, DeviceError> {
+    pub fn wait(self) -> Result<Answer, DeviceError> {
         self.receiver.recv().unwrap_or(Err(DeviceError::Stopped))
     }
 
     /// The numbers if they are there.
     #[must_use]
-    pub fn poll(&self) -> Option<Result<Vec<f32>, DeviceError>> {
+    pub fn poll(&self) -> Option<Result<Answer, DeviceError>> {
         use std::sync::mpsc::TryRecvError;
         match self.receiver.try_recv() {
             Ok(answer) => Some(answer),
@@ -222,7 +234,8 @@ impl InFlight {
     pub(super) fn finish(&self) {
         let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
         // An error means that the ticket was dropped: nobody waits.
-        let _ = self.reply.send(Ok(slots.concat()));
+        let busy = Duration::from_nanos(self.busy_ns.load(Ordering::Acquire));
+        let _ = self.reply.send(Ok(Answer { values: slots.concat(), busy }));
     }
 
     pub(super) fn fail(&self, error: DeviceError) {
@@ -289,17 +302,17 @@ mod tests {
             (0..20).map(|k| device.submit(Network::Segmentation, rows((0..k).rev().collect()))).collect();
         for (k, ticket) in tickets.into_iter().enumerate() {
             let expected: Vec<f32> = (0..k).rev().map(|s| (2 * s + 1) as f32).collect();
-            assert_eq!(ticket.wait().expect("the fake answers"), expected);
+            assert_eq!(ticket.wait().expect("the fake answers").values, expected);
         }
         let pair = device.submit(Network::Embedding, rows(vec![7, 3])).wait().expect("the fake answers");
-        assert_eq!(pair, [7.0, -7.0, 3.0, -3.0]);
+        assert_eq!(pair.values, [7.0, -7.0, 3.0, -3.0]);
     }
 
     #[test]
     fn out_of_memory_halves_the_batch_and_the_rows_still_arrive() {
         let device = device(1, 1);
         let sums = device.submit(Network::Segmentation, rows(vec![0, 1, 2, 3, 4])).wait().expect("one row fits");
-        assert_eq!(sums, [1.0, 3.0, 5.0, 7.0, 9.0]);
+        assert_eq!(sums.values, [1.0, 3.0, 5.0, 7.0, 9.0]);
     }
 
     #[test]

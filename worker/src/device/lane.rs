@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::engine::{Engine, EngineError};
 use super::handle::{DeviceError, InFlight, Queue, Rows};
@@ -100,13 +101,14 @@ fn execute(
             })
             .collect();
         out.clear();
+        let began = Instant::now();
         let outcome = match network {
             Network::Segmentation => engine.segment(&slices, out),
             Network::Embedding => engine.embed(&slices, out),
         };
         match outcome {
             Ok(()) => {
-                scatter(batch, out);
+                scatter(batch, out, began.elapsed());
                 done += batch.len();
             }
             Err(EngineError::OutOfMemory { .. }) if batch.len() > 1 => {
@@ -128,13 +130,15 @@ fn execute(
 }
 
 /// Gives each row its share of the output and answers the requests that are complete.
-fn scatter(batch: &[(&Piece, usize)], out: &[f32]) {
+fn scatter(batch: &[(&Piece, usize)], out: &[f32], busy: Duration) {
     let width = out.len() / batch.len();
+    let busy_ns = busy.as_nanos() as u64 / batch.len() as u64;
     for ((piece, row), values) in batch.iter().zip(out.chunks_exact(width.max(1))) {
         let shared = &piece.shared;
         if let Some(slot) = shared.slots.lock().unwrap_or_else(PoisonError::into_inner).get_mut(*row) {
             *slot = values.to_vec();
         }
+        shared.busy_ns.fetch_add(busy_ns, Ordering::AcqRel);
         if shared.rows_left.fetch_sub(1, Ordering::AcqRel) == 1 {
             shared.finish();
         }

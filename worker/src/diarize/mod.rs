@@ -5,6 +5,9 @@
 
 pub mod fbank;
 pub mod geometry;
+pub mod observations;
 pub mod powerset;
+pub mod reconstruct;
 pub mod speaker_count;
 pub mod tape;
+pub mod windows;
