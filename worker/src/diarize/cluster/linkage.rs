@@ -1,0 +1,1 @@
+//! Agglomerative clustering for a bounded number of embeddings.
