@@ -10,5 +10,6 @@ pub mod observations;
 pub mod powerset;
 pub mod reconstruct;
 pub mod speaker_count;
+pub mod speaker_limits;
 pub mod tape;
 pub mod windows;

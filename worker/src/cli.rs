@@ -1,0 +1,154 @@
+//! The command line of `rollcall-worker`; nothing but clap.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::workbench::DeviceChoice;
+
+/// Finds out who spoke when.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall-worker", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to log, as a tracing filter (`info`, `worker=debug`).
+    #[arg(long, global = true, env = "ROLLCALL_LOG", default_value = "warn", hide_default_value = true)]
+    pub log: String,
+    /// How to log.
+    #[arg(long, global = true, env = "ROLLCALL_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Diarize recordings on this machine, without servers.
+    Run(RunArgs),
+    /// Measure decoding, features, both networks, clustering and the whole.
+    Bench(BenchArgs),
+    /// Record or check what a bundle's networks answer to a known signal.
+    Selftest(SelftestArgs),
+}
+
+/// Where and with what to run.
+#[derive(Debug, Clone, Args)]
+pub struct EngineArgs {
+    /// The model bundle: a folder, or NAME[@VERSION] in ROLLCALL_HOME.
+    #[arg(long, env = "ROLLCALL_BUNDLE", default_value = "starter")]
+    pub bundle: String,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, env = "ROLLCALL_DEVICE", default_value = "auto", value_parser = parse_device)]
+    pub device: DeviceChoice,
+    /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
+    #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// Engines on the CPU, one thread each [default: one per core].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Most rows of a batch; results do not depend on it.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batch_rows: Option<u16>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("exact").args(["num_speakers"]).conflicts_with_all(["min_speakers", "max_speakers"]))]
+pub struct RunArgs {
+    /// Recordings: WAV, FLAC, MP3, M4A, Ogg, WebM, ...
+    #[arg(required = true)]
+    pub audio: Vec<PathBuf>,
+    /// Folder for the results; each recording gets one of its own in it.
+    #[arg(long, default_value = "rollcall-out")]
+    pub out: PathBuf,
+    /// Which files to write.
+    #[arg(long, value_delimiter = ',', default_value = "json,rttm,html")]
+    pub formats: Vec<Format>,
+    /// How many speakers there are, when it is known.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub num_speakers: Option<u8>,
+    /// At least this many speakers.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub min_speakers: Option<u8>,
+    /// At most this many speakers.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub max_speakers: Option<u8>,
+    /// Print a JSON line for each recording on stdout instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Recordings worked on at once.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Where and with what to run.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// A file that `run` can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Format {
+    /// `segments.json`
+    Json,
+    /// `turns.rttm`
+    Rttm,
+    /// `subtitles.srt`
+    Srt,
+    /// `subtitles.vtt`
+    Vtt,
+    /// `timeline.html`
+    Html,
+    /// `transcript.txt`
+    Txt,
+}
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Recordings to measure [default: two minutes of a synthetic signal, without the end-to-end part's accuracy].
+    pub audio: Vec<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Repetitions; the median is shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub repeat: u16,
+    /// Where and with what to run.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// `selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// Folder of the bundle.
+    pub bundle: PathBuf,
+    /// Write what the networks answer into the manifest, instead of checking it.
+    #[arg(long)]
+    pub record: bool,
+    /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
+    #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda(0)),
+        _ => text
+            .strip_prefix("cuda:")
+            .and_then(|n| n.parse().ok())
+            .map(DeviceChoice::Cuda)
+            .ok_or_else(|| format!("neither `auto`, `cpu`, `cuda` nor `cuda:N`: `{text}`")),
+    }
+}

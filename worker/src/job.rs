@@ -1,0 +1,222 @@
+//! The trip of one job, on one screen: decode → observe → cluster → reconstruct → document.
+//!
+//! Each stage consumes what the one before gave. A failure says where it happened; nothing is ever replaced by a
+//! default ("one speaker") when it fails.
+
+use std::fs::File;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
+use common::speech::diarization::Diarization;
+use common::speech::result_document::{AudioFacts, BundleFacts, Document, JobFacts, Provenance, Timing};
+use common::speech::time::Seconds;
+use sha2::{Digest, Sha256};
+
+use crate::audio::{AudioStream, ChannelMode};
+use crate::device::bundle::hex;
+use crate::device::engine::EngineError;
+use crate::device::handle::DeviceError;
+use crate::diarize::observations::Observations;
+use crate::diarize::pipeline::{Diarized, Pipeline};
+use crate::diarize::speaker_limits::SpeakerLimits;
+use crate::observe::{EngineTime, Observer};
+use crate::workbench::Workbench;
+
+/// One recording to diarize.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The audio, as a local file.
+    pub audio: PathBuf,
+    /// What the document calls it.
+    pub uri: String,
+    /// Id and attempt for the document.
+    pub job: JobFacts,
+    /// How many speakers there may be.
+    pub speakers: SpeakerLimits,
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// `segments.json`.
+    pub document: Document,
+    /// One unit-length centroid a speaker, in label order.
+    pub embeddings: Vec<Vec<f32>>,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// What it is doing.
+    pub stage: Stage,
+    /// Audio processed, seconds.
+    pub audio_s: f64,
+    /// Audio in all, seconds, where the file says so.
+    pub total_s: Option<f64>,
+}
+
+/// Whoever watches a job, and may stop it.
+pub trait Watch: Sync {
+    /// Called a few times a second at most per block of audio.
+    fn progress(&self, progress: Progress);
+
+    /// A failure (cancelled, lease lost, timed out) ends the job at the next block.
+    fn stop(&self) -> Option<Failure>;
+}
+
+/// Runs a job; a panic in it becomes a failure of this job alone.
+///
+/// # Errors
+/// The job's failure.
+pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
+    catch_unwind(AssertUnwindSafe(|| trip(bench, request, watch))).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Failure {
+            code: FailureCode::Internal,
+            stage: Stage::Clustering,
+            class: FailureClass::Permanent,
+            detail: format!("a defect in Rollcall: {}", what.unwrap_or("panic")),
+        })
+    })
+}
+
+fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    let pipeline = Pipeline::new(&bench.bundle.manifest).map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
+    let audio = open_audio(bench, request)?;
+    let heard = listen(bench, &pipeline, audio, watch)?;
+    watch.progress(Progress { stage: Stage::Clustering, audio_s: heard.duration_s, total_s: Some(heard.duration_s) });
+    let clustering = Instant::now();
+    let diarized = pipeline.diarize(&heard.seen, request.speakers);
+    let timing = Timing {
+        decode_s: heard.decode.as_secs_f64(),
+        segmentation_s: heard.engine.segmentation.as_secs_f64(),
+        embedding_s: heard.engine.embedding.as_secs_f64(),
+        clustering_s: clustering.elapsed().as_secs_f64(),
+        total_s: began.elapsed().as_secs_f64(),
+        realtime_factor: 0.0,
+    };
+    Ok(document(bench, request, heard, diarized, timing))
+}
+
+/// An opened recording and the digest of its bytes.
+struct OpenAudio {
+    stream: AudioStream,
+    sha256: String,
+}
+
+fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
+    let stream = AudioStream::open(&request.audio, bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
+    let sha256 = digest(&request.audio)
+        .map_err(|e| Failure { class: FailureClass::Retryable, ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e) })?;
+    Ok(OpenAudio { stream, sha256 })
+}
+
+/// What decoding and both networks gave.
+struct Heard {
+    seen: Observations,
+    facts: AudioFacts,
+    duration_s: f64,
+    warnings: Vec<String>,
+    decode: Duration,
+    engine: EngineTime,
+}
+
+fn listen(bench: &Workbench, pipeline: &Pipeline, audio: OpenAudio, watch: &dyn Watch) -> Result<Heard, Failure> {
+    let OpenAudio { mut stream, sha256 } = audio;
+    let total_s = stream.info().declared_duration_s;
+    let mut observer = Observer::new(&bench.device, pipeline);
+    let mut decode = Duration::ZERO;
+    let mut block = Vec::new();
+    loop {
+        if let Some(stopped) = watch.stop() {
+            return Err(stopped);
+        }
+        let started = Instant::now();
+        let more = stream.next_block(&mut block).map_err(|e| e.to_failure())?;
+        decode += started.elapsed();
+        if !more {
+            break;
+        }
+        observer.push(&block).map_err(device_failure)?;
+        let audio_s = observer.samples() as f64 / f64::from(pipeline.geometry().rate_hz);
+        watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
+    }
+    let (seen, engine) = observer.finish().map_err(device_failure)?;
+    let info = stream.info();
+    let summary = stream.summary();
+    let facts = AudioFacts {
+        uri: String::new(),
+        sha256,
+        duration: Seconds::new(summary.duration_s).unwrap_or(Seconds::ZERO).into(),
+        sample_rate_hz: info.sample_rate_hz,
+        channels: u32::from(info.channels),
+        codec: info.codec.clone(),
+    };
+    let warnings = summary.warnings.iter().map(ToString::to_string).collect();
+    Ok(Heard { seen, facts, duration_s: summary.duration_s, warnings, decode, engine })
+}
+
+fn document(bench: &Workbench, request: &Request, heard: Heard, diarized: Diarized, timing: Timing) -> Outcome {
+    let Diarized { diarization, centroids } = diarized;
+    let bundle = &bench.bundle;
+    let provenance = Provenance {
+        job: request.job.clone(),
+        audio: AudioFacts { uri: request.uri.clone(), ..heard.facts },
+        bundle: BundleFacts {
+            name: bundle.manifest.name.clone(),
+            version: bundle.manifest.version.clone(),
+            sha256: bundle.sha256.clone(),
+        },
+        device: bench.device_name.clone(),
+        timing,
+        warnings: heard.warnings,
+    };
+    let embeddings = in_label_order(&diarization, centroids);
+    Outcome { document: Document::new(&diarization, provenance), embeddings }
+}
+
+fn in_label_order(diarization: &Diarization, centroids: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let mut ordered = vec![Vec::new(); diarization.speakers()];
+    for (old, centroid) in centroids.into_iter().enumerate() {
+        if let Some(new) = diarization.renumbered(old) {
+            ordered[new] = centroid;
+        }
+    }
+    ordered
+}
+
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..n]);
+    }
+}
+
+fn failure(code: FailureCode, stage: Stage, error: impl std::error::Error) -> Failure {
+    Failure { code, stage, class: FailureClass::Permanent, detail: error.to_string() }
+}
+
+fn device_failure(error: DeviceError) -> Failure {
+    let (code, class) = match &error {
+        DeviceError::Stopped => (FailureCode::DeviceLost, FailureClass::Retryable),
+        DeviceError::Engine(engine) => match &**engine {
+            EngineError::OutOfMemory { .. } => (FailureCode::DeviceOutOfMemory, FailureClass::Retryable),
+            EngineError::Lost { .. } => (FailureCode::DeviceLost, FailureClass::Retryable),
+            EngineError::OutputShape { .. } => (FailureCode::ModelMismatch, FailureClass::Permanent),
+            EngineError::NotFinite { .. } | EngineError::Library { .. } => {
+                (FailureCode::Internal, FailureClass::Retryable)
+            }
+        },
+    };
+    Failure { code, stage: Stage::Segmentation, class, detail: error.to_string() }
+}
