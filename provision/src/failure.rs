@@ -1,0 +1,182 @@
+//! What a user is told when something fails: hints and the exit code, decided by the kind of error in one place.
+
+use std::io::ErrorKind;
+
+use common::model::manifest::ManifestError;
+
+use crate::build::BuildError;
+use crate::place::PlaceError;
+use crate::runtime::RuntimeError;
+use crate::selftest::SelfTestError;
+use crate::verify::VerifyError;
+use crate::wheel::WheelError;
+
+/// Anything a command of `rollcall-provision` can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No home folder is known.
+    #[error("there is no folder to keep bundles in: neither `ROLLCALL_HOME` nor `HOME` is set")]
+    NoHome,
+    /// No recipe of that name.
+    #[error("there is no recipe for a bundle named `{name}`")]
+    NoRecipe {
+        /// The name.
+        name: String,
+    },
+    /// No such installed bundle.
+    #[error("no bundle named `{name}` is installed")]
+    NotInstalled {
+        /// The name.
+        name: String,
+    },
+    /// ONNX Runtime.
+    #[error("ONNX Runtime could not be installed")]
+    Runtime(#[from] RuntimeError),
+    /// Building.
+    #[error("bundle `{name}` could not be built")]
+    Build {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: BuildError,
+    },
+    /// Checking.
+    #[error("the bundle is not whole")]
+    Verify(#[from] VerifyError),
+    /// The worker that a build needs.
+    #[error("bundle `{name}` cannot be tested")]
+    NoWorker {
+        /// Which bundle.
+        name: String,
+        /// Why.
+        #[source]
+        source: SelfTestError,
+    },
+    /// The home folder, or the output.
+    #[error("cannot read or write")]
+    Io(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// 1 the request failed; 2 wrong usage or configuration; 3 the package registry cannot be reached.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoHome | Self::NoRecipe { .. } => 2,
+            Self::Runtime(RuntimeError::Wheel(WheelError::Download { .. }))
+            | Self::Build { source: BuildError::Wheel(WheelError::Download { .. }), .. } => 3,
+            _ => 1,
+        }
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoHome => vec!["set `ROLLCALL_HOME` to a folder with 200 MB to spare".to_owned()],
+            Self::NoRecipe { .. } => vec!["the bundle that can be built is `starter`".to_owned()],
+            Self::NotInstalled { .. } => vec!["`rollcall-provision list` shows what is installed".to_owned()],
+            Self::Runtime(error) => of_runtime(error),
+            Self::Build { source, .. } => of_build(source),
+            Self::Verify(error) => of_verify(error),
+            Self::NoWorker { source, .. } => of_selftest(source),
+            Self::Io(_) => Vec::new(),
+        }
+    }
+}
+
+fn of_runtime(error: &RuntimeError) -> Vec<String> {
+    match error {
+        RuntimeError::Platform { .. } => vec![
+            "put an ONNX Runtime of your own at `ROLLCALL_HOME/runtimes/onnxruntime/VERSION/libonnxruntime.so`"
+                .to_owned(),
+        ],
+        RuntimeError::Wheel(error) => of_wheel(error),
+        RuntimeError::Unpack(_) => Vec::new(),
+        RuntimeError::Place(error) => of_place(error),
+    }
+}
+
+fn of_build(error: &BuildError) -> Vec<String> {
+    match error {
+        BuildError::Wheel(error) => of_wheel(error),
+        BuildError::SelfTest(error) => of_selftest(error),
+        BuildError::Verify(error) => of_verify(error),
+        BuildError::Place(error) => of_place(error),
+        BuildError::Manifest { .. } => vec![same_checkout()],
+        BuildError::Recipe(_) => Vec::new(),
+    }
+}
+
+fn of_wheel(error: &WheelError) -> Vec<String> {
+    let offline = |requirement: &str| {
+        format!(
+            "or copy the wheel of {requirement} (built for cp311, manylinux_2_28_x86_64) into a folder and pass `--from DIR`"
+        )
+    };
+    match error {
+        WheelError::NoPython { requirement, .. } => vec![
+            "install Python 3 with pip (Debian: `apt-get install python3-pip`), or name one with `--python PATH`".to_owned(),
+            offline(requirement),
+        ],
+        WheelError::NoPip { requirement, .. } => vec![
+            "install pip (Debian: `apt-get install python3-pip`), or name another Python with `--python PATH`".to_owned(),
+            offline(requirement),
+        ],
+        WheelError::Download { requirement, complaint } if complaint.contains("No space left") => {
+            vec![disk(), offline(requirement)]
+        }
+        WheelError::Download { requirement, .. } => vec![
+            "check that this machine reaches its package registry; `python3 -m pip config list` shows which one pip uses".to_owned(),
+            offline(requirement),
+        ],
+        WheelError::Digest { .. } => vec![
+            "the file was damaged on the way, or the registry serves another one: delete it and try again".to_owned(),
+        ],
+        WheelError::NotInFolder { .. } => {
+            vec!["leave out `--from` to download it".to_owned()]
+        }
+        WheelError::Place(error) => of_place(error),
+    }
+}
+
+fn of_selftest(error: &SelfTestError) -> Vec<String> {
+    match error {
+        SelfTestError::NoWorker => vec![
+            "build it with `cargo build --release -p worker`, or name it with `--worker PATH`".to_owned(),
+        ],
+        SelfTestError::Start { .. } | SelfTestError::Failed { .. } | SelfTestError::Hangs => {
+            vec![same_checkout()]
+        }
+    }
+}
+
+fn of_verify(error: &VerifyError) -> Vec<String> {
+    match error {
+        VerifyError::Manifest {
+            source: ManifestError::Schema { .. } | ManifestError::Malformed(_), ..
+        } => {
+            vec!["it may have been written by another version of Rollcall".to_owned()]
+        }
+        _ => vec!["build it again with `rollcall-provision build NAME`".to_owned()],
+    }
+}
+
+fn of_place(error: &PlaceError) -> Vec<String> {
+    match error.source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => vec![disk()],
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            vec!["set `ROLLCALL_HOME` to a folder that you may write to".to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn disk() -> String {
+    "free 300 MB, or set `ROLLCALL_HOME` and `TMPDIR` to folders on another disk".to_owned()
+}
+
+fn same_checkout() -> String {
+    format!("run the `{}` of the same version: `{0} --version`", crate::selftest::WORKER)
+}
