@@ -11,4 +11,4 @@ pub mod table;
 pub mod text;
 
 #[cfg(test)]
-mod example;
+pub(super) mod example;
