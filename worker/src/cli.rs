@@ -72,7 +72,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "rollcall-out")]
     pub out: PathBuf,
     /// Which files to write.
-    #[arg(long, value_delimiter = ',', default_value = "json,rttm,html")]
+    #[arg(long, value_delimiter = ',', default_value = "json,rttm")]
     pub formats: Vec<Format>,
     /// How many speakers there are, when it is known.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -101,12 +101,6 @@ pub enum Format {
     Json,
     /// `turns.rttm`
     Rttm,
-    /// `subtitles.srt`
-    Srt,
-    /// `subtitles.vtt`
-    Vtt,
-    /// `timeline.html`
-    Html,
     /// `transcript.txt`
     Txt,
 }

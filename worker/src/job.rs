@@ -109,7 +109,7 @@ struct OpenAudio {
 }
 
 fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
-    let stream = AudioStream::open(&request.audio, bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
+    let stream = AudioStream::open(&request.audio, &bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
     let sha256 = digest(&request.audio)
         .map_err(|e| Failure { class: FailureClass::Retryable, ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e) })?;
     Ok(OpenAudio { stream, sha256 })
@@ -141,7 +141,7 @@ fn listen(bench: &Workbench, pipeline: &Pipeline, audio: OpenAudio, watch: &dyn 
         if !more {
             break;
         }
-        observer.push(&block).map_err(device_failure)?;
+        observer.push(&block[0]).map_err(device_failure)?;
         let audio_s = observer.samples() as f64 / f64::from(pipeline.geometry().rate_hz);
         watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
     }

@@ -1,2 +1,150 @@
-//! `rollcall-worker`.
-fn main() {}
+//! `rollcall-worker`: flags in, exit code out.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use common::home::Home;
+use worker::bench;
+use worker::cli::{BenchArgs, Cli, Command, EngineArgs, LogFormat, RunArgs, SelftestArgs};
+use worker::device::bundle::Bundle;
+use worker::device::ort::engine::CpuEngine;
+use worker::device::ort::library;
+use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
+use worker::progress::Display;
+use worker::run::{self, Plan};
+use worker::selftest;
+use worker::workbench::{Setup, SetupError, Workbench};
+
+/// The request or a job failed.
+const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = start_logging(&cli) {
+        return complain(&error, MISUSED);
+    }
+    let outcome = match cli.command {
+        Command::Run(args) => run_command(args),
+        Command::Bench(args) => bench_command(args),
+        Command::Selftest(args) => selftest_command(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => {
+            let setup = error.downcast_ref::<SetupError>().is_some() || error.downcast_ref::<Usage>().is_some();
+            complain(&error, if setup { MISUSED } else { FAILED })
+        }
+    }
+}
+
+/// A combination of flags that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
+        .with_context(|| format!("not a log filter: `{}`", cli.log))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// One line what failed, its causes, what to try.
+#[allow(clippy::print_stderr, reason = "the one place where errors are shown")]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("caused by: {cause}");
+    }
+    for hint in error.downcast_ref::<SetupError>().map(SetupError::hints).unwrap_or_default() {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code)
+}
+
+fn home(given: Option<std::path::PathBuf>) -> anyhow::Result<Home> {
+    given
+        .map(Home::at)
+        .or_else(|| Home::from_environment(|name| std::env::var(name).ok()))
+        .ok_or_else(|| Usage("no home folder: none of `ROLLCALL_HOME`, `XDG_DATA_HOME` and `HOME` is set".into()).into())
+}
+
+fn open(args: EngineArgs) -> anyhow::Result<Workbench> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Workbench::open(Setup {
+        bundle: args.bundle,
+        home: home(args.home)?,
+        device: args.device,
+        threads: args.threads.map_or(cores, usize::from),
+        batch_rows: args.batch_rows.map(usize::from),
+        limits: worker::audio::AudioLimits::default(),
+    })?)
+}
+
+fn run_command(args: RunArgs) -> anyhow::Result<bool> {
+    let speakers = speaker_limits(&args)?;
+    let display = Display::new(std::io::stderr().is_terminal());
+    let bench = open(args.engine)?;
+    let plan = Plan {
+        audio: args.audio,
+        out: args.out,
+        formats: args.formats,
+        speakers,
+        json: args.json,
+        jobs: usize::from(args.jobs),
+    };
+    let failed = run::run(&bench, &plan, &display, &print);
+    Ok(failed == 0)
+}
+
+fn speaker_limits(args: &RunArgs) -> anyhow::Result<SpeakerLimits> {
+    let number = |n: Option<u8>| n.map(usize::from);
+    let (min, max) = match number(args.num_speakers) {
+        Some(n) => (n, n),
+        None => (number(args.min_speakers).unwrap_or(1), number(args.max_speakers).unwrap_or(SPEAKERS_MAX)),
+    };
+    match SpeakerLimits::new(min, max) {
+        Some(limits) => Ok(limits),
+        None => bail!(Usage(format!("`--min-speakers` is above `--max-speakers`: {min} and {max}"))),
+    }
+}
+
+fn bench_command(args: BenchArgs) -> anyhow::Result<bool> {
+    let json = args.json;
+    let bench = open(args.engine)?;
+    let report = bench::measure(&bench, &args.audio, usize::from(args.repeat))?;
+    print(&if json { report.to_json() } else { report.to_table() });
+    Ok(true)
+}
+
+fn selftest_command(args: &SelftestArgs) -> anyhow::Result<bool> {
+    let home = home(args.home.clone())?;
+    let environment = library::environment(&library::expected_path(&home)).map_err(SetupError::from)?;
+    let bundle = Bundle::open(&args.bundle.to_string_lossy(), &home).map_err(SetupError::from)?;
+    let mut engine = CpuEngine::load(&environment, &bundle)?;
+    if args.record {
+        let test = selftest::measure(&mut engine, &bundle.manifest)?;
+        selftest::record(&bundle.dir, bundle.manifest.clone(), test)?;
+        print("recorded\n");
+    } else {
+        selftest::check(&mut engine, &bundle.manifest)?;
+        print("ok\n");
+    }
+    Ok(true)
+}
+
+/// Everything that belongs on stdout goes through here.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A closed pipe (`| head`) is the reader's choice, not an error.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -12,6 +12,7 @@ use crate::batch::plan::Network;
 use crate::device::handle::{Answer, Device, DeviceError, Rows, Ticket};
 use crate::diarize::geometry::Geometry;
 use crate::diarize::observations::Observations;
+use crate::diarize::pipeline::Pipeline;
 use crate::diarize::powerset::Powerset;
 use crate::diarize::tape::Tape;
 use crate::diarize::windows::WindowPlan;
@@ -47,19 +48,19 @@ pub struct Observer<'a> {
 impl<'a> Observer<'a> {
     /// An observer at the start of a recording.
     #[must_use]
-    pub fn new(device: &'a Device, geometry: Geometry, powerset: Powerset, plan: WindowPlan, dimension: usize) -> Self {
+    pub fn new(device: &'a Device, pipeline: &Pipeline) -> Self {
         Self {
             device,
-            geometry,
-            powerset,
-            plan,
-            dimension,
+            geometry: *pipeline.geometry(),
+            powerset: pipeline.powerset().clone(),
+            plan: pipeline.window_plan(),
+            dimension: pipeline.dimension(),
             tape: Tape::default(),
             next_chunk: 0,
             chunks_in_flight: VecDeque::new(),
             windows_waiting: Vec::new(),
             windows_in_flight: VecDeque::new(),
-            found: Observations::new(dimension),
+            found: Observations::new(pipeline.dimension()),
             time: EngineTime::default(),
         }
     }
@@ -107,6 +108,7 @@ impl<'a> Observer<'a> {
             self.take_chunks(count, ticket.wait()?);
         }
         self.plan.finish(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
+        self.found.hop = self.plan.hop();
         self.submit_windows(true)?;
         while let Some((starts, ticket)) = self.windows_in_flight.pop_front() {
             let answer = ticket.wait()?;
@@ -135,12 +137,12 @@ impl<'a> Observer<'a> {
         Ok(())
     }
 
-    /// Queues the last chunk at its true length: zeros at its end would shift the network's normalisation. Only what
-    /// is too short for a single activity frame is padded.
+    /// Queues the last chunk at its true length: zeros at its end would shift the network's normalisation. Only a
+    /// recording of less than a second is padded, to a second.
     fn submit_tail(&mut self, samples: usize) -> Result<(), DeviceError> {
         let start = self.geometry.chunk_start(self.next_chunk);
         let mut tail = self.tape.copy(start, samples).to_vec();
-        let shortest = 2 * self.geometry.receptive_field;
+        let shortest = self.geometry.rate_hz as usize;
         tail.resize(tail.len().max(shortest), 0.0);
         let rows = Rows { length: tail.len(), samples: tail.into(), starts: vec![0] };
         self.chunks_in_flight.push_back((1, self.device.submit(Network::Segmentation, rows)));
@@ -152,7 +154,8 @@ impl<'a> Observer<'a> {
         if let Some((count, ticket)) = self.chunks_in_flight.pop_front() {
             let answer = ticket.wait()?;
             self.take_chunks(count, answer);
-            self.plan.advance(&self.geometry, &self.found.activity, &mut self.windows_waiting);
+            let samples = self.tape.end();
+        self.plan.advance(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
             self.submit_windows(false)?;
         }
         Ok(())
@@ -165,7 +168,8 @@ impl<'a> Observer<'a> {
                 self.take_chunks(count, answer?);
             }
         }
-        self.plan.advance(&self.geometry, &self.found.activity, &mut self.windows_waiting);
+        let samples = self.tape.end();
+        self.plan.advance(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
         self.submit_windows(false)?;
         let needed = self.geometry.chunk_start(self.next_chunk).min(self.plan.next_start());
         let waiting = self.windows_waiting.first().copied().unwrap_or(usize::MAX);

@@ -22,9 +22,6 @@ pub fn write(dir: &Path, name: &str, outcome: &Outcome, formats: &[Format]) -> i
             Format::Json => ("segments.json", render::json::write(document)),
             Format::Rttm => ("turns.rttm", render::rttm::write(name, &document.diarization)),
             Format::Txt => ("transcript.txt", render::text::write(document)),
-            Format::Srt => ("subtitles.srt", render::subtitles::srt(document)),
-            Format::Vtt => ("subtitles.vtt", render::subtitles::vtt(document)),
-            Format::Html => ("timeline.html", render::html::write(document)),
         };
         write_whole(&dir.join(file), content.as_bytes())?;
     }

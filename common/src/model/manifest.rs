@@ -161,10 +161,60 @@ pub enum Clustering {
     Ahc(AhcParameters),
 }
 
-/// Parameters of [`Clustering::Spectral`]; the algorithm is `worker::diarize::cluster`.
+/// Parameters of [`Clustering::Spectral`]; the algorithm is `worker::diarize::cluster`, where each is explained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SpectralParameters {}
+pub struct SpectralParameters {
+    /// A window is clean when at least this share of its frames is one local speaker alone.
+    pub clean_share_min: f64,
+    /// A window speaks for a local speaker when at least this share of its frames is that speaker alone.
+    pub local_share_min: f64,
+    /// Seconds that a local speaker has to speak alone to take part in the linkage of short recordings.
+    pub local_clean_s_min: f64,
+    /// Recordings up to this length have their windows on the denser grid.
+    pub short_s: f64,
+    /// Samples between windows of such recordings.
+    pub short_hop_samples: u32,
+    /// With at least this many seconds of clean windows the spectral method runs, else the linkage.
+    pub spectral_clean_s_min: f64,
+    /// The threshold of the linkage.
+    pub linkage: LinkageParameters,
+    /// Share of all windows that each window keeps as neighbours.
+    pub neighbours_share: f64,
+    /// But never fewer than this many seconds of windows.
+    pub neighbours_s_min: f64,
+    /// Most speakers that are found unless more are asked for.
+    pub speakers_max: u32,
+    /// Clusters with less than this many seconds of windows are dissolved.
+    pub small_s: f64,
+    /// Clusters whose centroids have at least this cosine are joined.
+    pub merge_cosine: f64,
+    /// Most windows that are clustered exactly; of more, an even subsample is, and every window goes to a centroid.
+    pub windows_max: u32,
+    /// Starts of k-means.
+    pub kmeans_starts: u32,
+    /// Weight of the voice against the chunks' votes in each frame.
+    pub cosine_weight: f32,
+}
+
+/// How the linkage finds the cosine at which two local speakers are one: between what the recording shows of equal and
+/// of different voices, each steadied by a prior.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkageParameters {
+    /// A window counts as inside a local speaker from this share of frames alone.
+    pub inside_share_min: f64,
+    /// Expected cosine of windows of one voice.
+    pub inside_prior: f64,
+    /// How many observations that expectation weighs.
+    pub inside_count: f64,
+    /// Expected cosine of different voices.
+    pub outside_prior: f64,
+    /// How many observations that expectation weighs.
+    pub outside_count: f64,
+    /// Where the threshold lies: 0 at the level of different voices, 1 at that of one voice.
+    pub balance: f64,
+}
 
 /// Parameters of [`Clustering::Vbx`] (`pipelines`: PLDA, AHC initialisation, VBx).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -299,7 +349,11 @@ impl Manifest {
             }
         }
         self.segmentation.check()?;
-        self.embedding.check()
+        self.embedding.check()?;
+        match &self.clustering {
+            Clustering::Spectral(spectral) => spectral.check(),
+            Clustering::Vbx(_) | Clustering::Ahc(_) => Ok(()),
+        }
     }
 
     /// The files that the engine opens.
@@ -383,6 +437,36 @@ impl Embedding {
             }
         }
         Ok(())
+    }
+}
+
+impl SpectralParameters {
+    fn check(&self) -> Result<(), ManifestError> {
+        let within = |field, value: f64, low: f64, high: f64| {
+            // Written so that NaN is refused.
+            if value >= low && value <= high {
+                Ok(())
+            } else {
+                Err(ManifestError::OutOfBounds { field, value: value.to_string() })
+            }
+        };
+        within("clustering.clean_share_min", self.clean_share_min, 0.0, 1.0)?;
+        within("clustering.local_share_min", self.local_share_min, 0.0, 1.0)?;
+        within("clustering.local_clean_s_min", self.local_clean_s_min, 0.0, 60.0)?;
+        within("clustering.short_s", self.short_s, 0.0, 600.0)?;
+        within("clustering.short_hop_samples", self.short_hop_samples.into(), 160.0, 960_000.0)?;
+        within("clustering.spectral_clean_s_min", self.spectral_clean_s_min, 0.0, 3600.0)?;
+        within("clustering.linkage.balance", self.linkage.balance, 0.0, 1.0)?;
+        within("clustering.linkage.inside_count", self.linkage.inside_count, 1.0, 1e6)?;
+        within("clustering.linkage.outside_count", self.linkage.outside_count, 1.0, 1e6)?;
+        within("clustering.neighbours_share", self.neighbours_share, 0.0, 1.0)?;
+        within("clustering.neighbours_s_min", self.neighbours_s_min, 0.0, 600.0)?;
+        within("clustering.speakers_max", self.speakers_max.into(), 1.0, 64.0)?;
+        within("clustering.small_s", self.small_s, 0.0, 600.0)?;
+        within("clustering.merge_cosine", self.merge_cosine, -1.0, 2.0)?;
+        within("clustering.windows_max", self.windows_max.into(), 16.0, 20_000.0)?;
+        within("clustering.kmeans_starts", self.kmeans_starts.into(), 1.0, 1000.0)?;
+        within("clustering.cosine_weight", self.cosine_weight.into(), 0.0, 1e3)
     }
 }
 

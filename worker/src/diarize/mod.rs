@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod fbank;
 pub mod geometry;
 pub mod observations;
+pub mod pipeline;
 pub mod powerset;
 pub mod reconstruct;
 pub mod speaker_count;

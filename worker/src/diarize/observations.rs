@@ -7,6 +7,8 @@ use super::speaker_count::ChunkActivity;
 pub struct Observations {
     /// Samples of the recording.
     pub samples: usize,
+    /// Samples between two windows of the grid that was used.
+    pub hop: usize,
     /// Activity of each chunk, in order.
     pub activity: Vec<ChunkActivity>,
     /// First sample of each embedded window, ascending.

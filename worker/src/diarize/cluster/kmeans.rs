@@ -1,36 +1,82 @@
-//! k-means without chance: farthest-first starts, Lloyd's iterations, stated ties.
+//! k-means that gives the same answer every time: k-means++ from a fixed generator, several starts, stated ties.
 
-/// Most iterations; a recording that needs more is a tie that does not matter.
-const ITERATIONS_MAX: usize = 300;
+/// Most Lloyd iterations of one start; what has not settled by then is a tie that does not matter.
+const ITERATIONS_MAX: usize = 100;
 
-/// Partitions `n` points (row-major `[n, width]`) into at most `k` clusters; returns a cluster for each point.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+struct SplitMix(u64);
+
+impl SplitMix {
+    /// The next number in [0, 1), 53 bits.
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Partitions points into at most `k` clusters; returns a cluster for each point.
 ///
-/// The first centre is the point nearest to the mean of all; each further one is the point farthest from its nearest
-/// centre (Gonzalez, 1985; ties: the lower index). Then Lloyd's iterations until nothing moves (ties: the lower
-/// cluster). A cluster that loses all its points keeps its centre.
+/// `starts` times k-means++ (Arthur and Vassilvitskii, 2007) and Lloyd's iterations, all from one generator; the lowest
+/// inertia wins (ties: the earlier start). Points go to the lower cluster in a tie; an empty cluster keeps its centre.
 ///
 /// # Panics
-/// When `k` is 0 or `points` is not a whole number of rows.
+/// When `k` or `starts` is 0, or the points have different lengths.
 #[must_use]
-pub fn partition(points: &[f64], width: usize, k: usize) -> Vec<usize> {
-    assert!(k > 0 && points.len() % width == 0, "whole points, and a cluster for them");
-    let rows: Vec<&[f64]> = points.chunks_exact(width).collect();
-    if rows.is_empty() {
-        return Vec::new();
+pub fn partition(points: &[Vec<f64>], k: usize, starts: usize) -> Vec<usize> {
+    assert!(k > 0 && starts > 0, "a cluster and a start at least");
+    assert!(points.windows(2).all(|pair| pair[0].len() == pair[1].len()), "points of one space");
+    let mut random = SplitMix(0);
+    let mut best = (f64::INFINITY, vec![0; points.len()]);
+    if points.is_empty() {
+        return best.1;
     }
-    let mut centres = farthest_first(&rows, width, k.min(rows.len()));
-    let mut labels = vec![usize::MAX; rows.len()];
+    for _ in 0..starts {
+        let (inertia, labels) = lloyd(points, spread(points, k, &mut random));
+        if inertia < best.0 - 1e-12 {
+            best = (inertia, labels);
+        }
+    }
+    best.1
+}
+
+/// k-means++: each further centre is a point drawn with probability proportional to its squared distance.
+fn spread(points: &[Vec<f64>], k: usize, random: &mut SplitMix) -> Vec<Vec<f64>> {
+    let n = points.len();
+    let first = ((random.unit() * n as f64) as usize).min(n - 1);
+    let mut centres = vec![points[first].clone()];
+    let mut gaps: Vec<f64> = points.iter().map(|p| distance(p, &points[first])).collect();
+    while centres.len() < k {
+        let total: f64 = gaps.iter().sum();
+        let target = random.unit() * total;
+        let mut sum = 0.0;
+        let drawn = gaps.iter().position(|gap| {
+            sum += gap;
+            sum > target
+        });
+        let centre = points[drawn.unwrap_or(n - 1)].clone();
+        gaps.iter_mut().zip(points).for_each(|(gap, p)| *gap = gap.min(distance(p, &centre)));
+        centres.push(centre);
+    }
+    centres
+}
+
+fn lloyd(points: &[Vec<f64>], mut centres: Vec<Vec<f64>>) -> (f64, Vec<usize>) {
+    let width = points[0].len();
+    let mut labels: Vec<usize> = Vec::new();
     for _ in 0..ITERATIONS_MAX {
-        let moved: Vec<usize> = rows.iter().map(|row| nearest(row, &centres).0).collect();
+        let moved: Vec<usize> = points.iter().map(|p| nearest(p, &centres)).collect();
         if moved == labels {
             break;
         }
         labels = moved;
-        let mut counts = vec![0usize; centres.len()];
         let mut sums = vec![vec![0.0; width]; centres.len()];
-        for (row, &label) in rows.iter().zip(&labels) {
-            counts[label] += 1;
-            sums[label].iter_mut().zip(*row).for_each(|(s, x)| *s += x);
+        let mut counts = vec![0usize; centres.len()];
+        for (point, label) in points.iter().zip(&labels) {
+            counts[*label] += 1;
+            sums[*label].iter_mut().zip(point).for_each(|(s, x)| *s += x);
         }
         for ((centre, sum), count) in centres.iter_mut().zip(sums).zip(counts) {
             if count > 0 {
@@ -38,46 +84,19 @@ pub fn partition(points: &[f64], width: usize, k: usize) -> Vec<usize> {
             }
         }
     }
-    labels
+    let inertia = points.iter().zip(&labels).map(|(p, label)| distance(p, &centres[*label])).sum();
+    (inertia, labels)
 }
 
-fn farthest_first(rows: &[&[f64]], width: usize, k: usize) -> Vec<Vec<f64>> {
-    let mut mean = vec![0.0; width];
-    for row in rows {
-        mean.iter_mut().zip(*row).for_each(|(m, x)| *m += x / rows.len() as f64);
-    }
-    let first = rows
-        .iter()
-        .enumerate()
-        .min_by(|a, b| distance(a.1, &mean).total_cmp(&distance(b.1, &mean)))
-        .map_or(0, |(i, _)| i);
-    let mut centres = vec![rows[first].to_vec()];
-    let mut gap: Vec<f64> = rows.iter().map(|row| distance(row, &centres[0])).collect();
-    while centres.len() < k {
-        let mut far = 0;
-        for (i, g) in gap.iter().enumerate() {
-            if *g > gap[far] {
-                far = i;
-            }
-        }
-        let centre = rows[far].to_vec();
-        for (g, row) in gap.iter_mut().zip(rows) {
-            *g = g.min(distance(row, &centre));
-        }
-        centres.push(centre);
-    }
-    centres
-}
-
-fn nearest(row: &[f64], centres: &[Vec<f64>]) -> (usize, f64) {
-    let mut best = (0, f64::INFINITY);
+fn nearest(point: &[f64], centres: &[Vec<f64>]) -> usize {
+    let mut best = (f64::INFINITY, 0);
     for (i, centre) in centres.iter().enumerate() {
-        let d = distance(row, centre);
-        if d < best.1 {
-            best = (i, d);
+        let d = distance(point, centre);
+        if d < best.0 {
+            best = (d, i);
         }
     }
-    best
+    best.1
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -88,18 +107,31 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    fn line(values: &[f64]) -> Vec<Vec<f64>> {
+        values.iter().map(|v| vec![*v]).collect()
+    }
+
+    #[test]
+    fn the_generator_is_the_published_one() {
+        // First outputs of SplitMix64 from seed 0.
+        let mut random = SplitMix(0);
+        let expected = [0xE220_A839_7B1D_CDAFu64, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F];
+        for value in expected {
+            assert_eq!(random.unit(), (value >> 11) as f64 / (1u64 << 53) as f64);
+        }
+    }
+
     #[test]
     fn separate_groups_are_found() {
-        let points = [0.0, 0.1, 10.0, 10.1, 0.2, 20.0];
-        let labels = partition(&points, 1, 3);
+        let labels = partition(&line(&[0.0, 0.1, 10.0, 10.1, 0.2, 20.0]), 3, 10);
         assert!(labels[0] == labels[1] && labels[1] == labels[4] && labels[2] == labels[3]);
         assert!(labels[0] != labels[2] && labels[2] != labels[5] && labels[0] != labels[5]);
     }
 
     #[test]
     fn more_clusters_than_points_or_equal_points() {
-        assert_eq!(partition(&[5.0], 1, 4), [0]);
-        assert_eq!(partition(&[1.0, 1.0, 1.0], 1, 2), [0, 0, 0]);
-        assert!(partition(&[], 2, 3).is_empty());
+        assert_eq!(partition(&line(&[5.0]), 4, 3), [0]);
+        assert_eq!(partition(&line(&[1.0, 1.0, 1.0]), 2, 3), [0, 0, 0]);
+        assert!(partition(&[], 3, 1).is_empty());
     }
 }

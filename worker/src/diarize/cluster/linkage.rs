@@ -1,1 +1,112 @@
-//! Agglomerative clustering for a bounded number of embeddings.
+//! Average linkage of local speakers, for recordings too short for a graph.
+
+use common::model::manifest::LinkageParameters;
+
+use super::local_speakers::LocalSpeakers;
+use crate::diarize::speaker_limits::SpeakerLimits;
+
+/// The similarity at which two local speakers are one voice.
+///
+/// Between the level at which this recording shows different voices (local speakers of one chunk, each alone for at
+/// least `clean_s_min`) and the level at which it shows one voice (windows inside one local speaker).
+#[must_use]
+pub fn threshold(found: &LocalSpeakers, parameters: &LinkageParameters, clean_s_min: f64) -> f64 {
+    let p = parameters;
+    let inside = (found.inside_sum + p.inside_count * p.inside_prior) / (found.inside_pairs as f64 + p.inside_count);
+    let (mut sum, mut pairs) = (0.0, 0usize);
+    for (n, a) in found.list.iter().enumerate() {
+        for b in found.list[n + 1..].iter().take_while(|b| b.chunk == a.chunk) {
+            if a.clean_s.min(b.clean_s) >= clean_s_min {
+                sum += inner(&a.embedding, &b.embedding);
+                pairs += 1;
+            }
+        }
+    }
+    let outside = (sum + p.outside_count * p.outside_prior) / (pairs as f64 + p.outside_count);
+    outside + p.balance * (inside - outside)
+}
+
+/// Merges the most similar pair of clusters (mean similarity of their members; ties: the lowest indices) while it is at
+/// least `threshold`, within `limits`. Returns a cluster for each row, numbered by first member.
+///
+/// O(n³) time at worst, O(n²) memory: callers bound `rows`.
+#[must_use]
+pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, limits: SpeakerLimits) -> Vec<usize> {
+    let n = rows.len();
+    let mut similarity: Vec<Vec<f64>> = rows.iter().map(|a| rows.iter().map(|b| inner(a, b)).collect()).collect();
+    let mut sizes = vec![1.0; n];
+    let mut label: Vec<usize> = (0..n).collect();
+    let mut alive: Vec<usize> = (0..n).collect();
+    while alive.len() > limits.min() {
+        let mut best = (f64::NEG_INFINITY, 0, 0);
+        for (x, &i) in alive.iter().enumerate() {
+            for &j in &alive[x + 1..] {
+                if similarity[i][j] > best.0 {
+                    best = (similarity[i][j], i, j);
+                }
+            }
+        }
+        let (value, i, j) = best;
+        if i == j || (value < threshold && alive.len() <= limits.max()) {
+            break;
+        }
+        for &other in &alive {
+            let merged =
+                (sizes[i] * similarity[i][other] + sizes[j] * similarity[j][other]) / (sizes[i] + sizes[j]);
+            similarity[i][other] = merged;
+            similarity[other][i] = merged;
+        }
+        sizes[i] += sizes[j];
+        alive.retain(|k| *k != j);
+        label.iter_mut().filter(|l| **l == j).for_each(|l| *l = i);
+    }
+    super::dense_labels(&label)
+}
+
+fn inner(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<f64>> {
+        vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![0.98, 0.199], vec![0.6, 0.8]]
+    }
+
+    #[test]
+    fn merges_down_to_the_threshold() {
+        let free = SpeakerLimits::default();
+        assert_eq!(average_linkage(&rows(), 0.9, free), [0, 1, 0, 2]);
+        // 1 and 3 have similarity 0.8; the mean of 0 and 2 against 3 is about 0.67.
+        assert_eq!(average_linkage(&rows(), 0.75, free), [0, 1, 0, 1]);
+        assert_eq!(average_linkage(&rows(), -1.0, free), [0, 0, 0, 0]);
+        assert!(average_linkage(&[], 0.5, free).is_empty());
+    }
+
+    #[test]
+    fn limits_overrule_the_threshold() {
+        let limits = |min, max| SpeakerLimits::new(min, max).expect("in bounds");
+        let clusters = |limits| average_linkage(&rows(), 0.9, limits).into_iter().max().map(|l| l + 1);
+        assert_eq!(clusters(limits(1, 1)), Some(1));
+        assert_eq!(clusters(limits(1, 2)), Some(2));
+        assert_eq!(clusters(limits(4, 9)), Some(4));
+    }
+
+    #[test]
+    fn the_threshold_lies_between_what_was_heard() {
+        let parameters = LinkageParameters {
+            inside_share_min: 0.9,
+            inside_prior: 0.6,
+            inside_count: 10.0,
+            outside_prior: 0.2,
+            outside_count: 2.0,
+            balance: 0.5,
+        };
+        let nothing = LocalSpeakers::default();
+        assert!((threshold(&nothing, &parameters, 1.0) - 0.4).abs() < 1e-12);
+        let similar = LocalSpeakers { inside_sum: 8.0, inside_pairs: 10, ..nothing };
+        assert!((threshold(&similar, &parameters, 1.0) - 0.45).abs() < 1e-12);
+    }
+}
