@@ -126,7 +126,3 @@ fn check(ours: &Manifest, mut written: Manifest, tested: bool) -> Result<(), Bui
     }
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "build_tests.rs"]
-mod tests;

@@ -174,8 +174,3 @@ fn root_of<'a>(archive: &'a Archive<'_>) -> Result<&'a str, CheckpointError> {
         (first, more) => Err(CheckpointError::NoPickle { count: usize::from(first.is_some()) + more }),
     }
 }
-
-#[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
-pub(crate) mod writer;

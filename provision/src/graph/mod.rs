@@ -229,6 +229,3 @@ fn value_info(port: &Port<'_>) -> Message {
     let tensor = Message::new().int(1, FLOAT).message(2, &shape);
     Message::new().bytes(1, port.name).message(2, &Message::new().message(1, &tensor))
 }
-
-#[cfg(test)]
-mod tests;

@@ -54,7 +54,7 @@ fn make(wheel: &[u8], progress: &dyn Progress) -> Result<Ingredients, RecipeErro
             path: SEGMENTATION_FILE,
             content: segmentation,
             licence: "MIT",
-            attribution: "pyannote/segmentation-3.0, Copyright (c) 2020 CNRS, Hervé Bredin",
+            attribution: "pyannote/segmentation-3.0, Copyright (c) 2020 CNRS",
             member: SEGMENTATION_CHECKPOINT,
         },
         IngredientFile {
@@ -155,6 +155,3 @@ fn clustering() -> Clustering {
         cosine_weight: 3.0,
     })
 }
-
-#[cfg(test)]
-mod tests;
