@@ -24,10 +24,10 @@ pub enum Command {
 }
 
 const SCORE_RULES: &str = "\
-DER is (missed + false alarm + confusion) / reference speech, overlapped speech scored, under the best one-to-one
-mapping of speakers. JER is the mean over reference speakers of one minus the Jaccard index. Without --uem the scored
-region of a recording reaches from its first to its last turn in either file. Recordings are matched by the file id of
-their lines; when each file has one recording, they are compared whatever their ids.";
+DER is (missed + false alarm + confusion) / reference speech, overlapped speech scored, under the best one-to-one \
+mapping of speakers. JER is the mean over reference speakers of one minus the Jaccard index.\n\n\
+Without --uem the scored region of a recording reaches from its first to its last turn in either file. Recordings are \
+matched by the file id of their lines; when each file has one recording, they are compared whatever their ids.";
 
 /// Flags of `rollcall score`.
 #[derive(Debug, Args)]

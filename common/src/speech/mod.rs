@@ -8,3 +8,4 @@ pub mod render;
 pub mod result_document;
 pub mod rttm;
 pub mod time;
+pub mod transcript;

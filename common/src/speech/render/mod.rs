@@ -7,6 +7,7 @@ pub mod json;
 pub mod npy;
 pub mod printable;
 pub mod rttm;
+pub mod subtitles;
 pub mod table;
 pub mod text;
 
