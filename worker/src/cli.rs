@@ -101,6 +101,10 @@ pub enum Format {
     Json,
     /// `turns.rttm`
     Rttm,
+    /// `subtitles.srt`
+    Srt,
+    /// `subtitles.vtt`
+    Vtt,
     /// `transcript.txt`
     Txt,
 }

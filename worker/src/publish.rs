@@ -21,6 +21,8 @@ pub fn write(dir: &Path, name: &str, outcome: &Outcome, formats: &[Format]) -> i
         let (file, content) = match format {
             Format::Json => ("segments.json", render::json::write(document)),
             Format::Rttm => ("turns.rttm", render::rttm::write(name, &document.diarization)),
+            Format::Srt => ("subtitles.srt", render::subtitles::srt(document)),
+            Format::Vtt => ("subtitles.vtt", render::subtitles::vtt(document)),
             Format::Txt => ("transcript.txt", render::text::write(document)),
         };
         write_whole(&dir.join(file), content.as_bytes())?;
