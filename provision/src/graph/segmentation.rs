@@ -69,25 +69,33 @@ impl Builder<'_> {
 
     /// Normalised waveform, filter bank, two more convolutions; each with pooling, norm and activation.
     /// Gives `[frames, batch, 60]`.
+    ///
+    /// Written over images of height 1, `[batch, channels, 1, samples]`: ONNX Runtime has its blocked convolutions
+    /// for two dimensions only, and they make the whole network 12 % faster on a CPU. The absolute value is a leaky
+    /// ReLU of slope -1, which is the same numbers and fuses into the convolution.
     fn convolutions(&mut self, waveform: &Name) -> Result<Name, GraphError> {
-        let mut x = self.instance_norm(waveform, "sincnet.wav_norm1d", 1)?;
+        let height = self.graph.ints(&[2]);
+        let x = self.instance_norm(waveform, "sincnet.wav_norm1d", 1)?;
+        let mut x = self.graph.op("Unsqueeze", &[&x, &height]);
         for (layer, channels) in CHANNELS.into_iter().enumerate() {
             x = if layer == 0 {
-                let filters = self.graph.floats(&[channels, 1, TAPS], &sinc_filters(self.weights)?);
-                let y = self.graph.op_with("Conv", &[&x, &filters], &[("strides", [10].into())]);
-                self.graph.op("Abs", &[&y])
+                let filters = self.graph.floats(&[channels, 1, 1, TAPS], &sinc_filters(self.weights)?);
+                let y = self.graph.op_with("Conv", &[&x, &filters], &[("strides", [1, 10].into())]);
+                self.graph.op_with("LeakyRelu", &[&y], &[("alpha", (-1.0f32).into())])
             } else {
                 let prefix = format!("sincnet.conv1d.{layer}");
-                let weight =
-                    self.constant(&format!("{prefix}.weight"), &[channels, CHANNELS[layer - 1], 5])?;
+                let inputs = CHANNELS[layer - 1];
+                let weight = self.weights.f32s(&format!("{prefix}.weight"), &[channels, inputs, 5])?;
+                let weight = self.graph.floats(&[channels, inputs, 1, 5], &weight);
                 let bias = self.constant(&format!("{prefix}.bias"), &[channels])?;
                 self.graph.op("Conv", &[&x, &weight, &bias])
             };
-            let pool: Attributes<'_> = &[("kernel_shape", [3].into()), ("strides", [3].into())];
+            let pool: Attributes<'_> = &[("kernel_shape", [1, 3].into()), ("strides", [1, 3].into())];
             x = self.graph.op_with("MaxPool", &[&x], pool);
             x = self.instance_norm(&x, &format!("sincnet.norm1d.{layer}"), channels)?;
             x = self.leaky_relu(&x);
         }
+        let x = self.graph.op("Squeeze", &[&x, &height]);
         Ok(self.graph.op_with("Transpose", &[&x], &[("perm", [2, 0, 1].into())]))
     }
 
