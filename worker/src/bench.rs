@@ -177,7 +177,7 @@ fn recording(
     observer.push(&samples)?;
     let (seen, _) = observer.finish()?;
     let clustering_s = median(repeat, || {
-        pipeline.diarize(&seen, SpeakerLimits::default());
+        let _ = pipeline.diarize(&seen, SpeakerLimits::default());
         Ok(())
     })?;
     let request = Request {
