@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The sample of the repository, run as a user would: right number of speakers, small error, every file there.
+# usage: sample.sh BIN_FOLDER AUDIO_FOLDER OUT_FOLDER
+set -euo pipefail
+bin=$1 audio=$2 out=$3
+"$bin/rollcall-worker" run --json --formats json,rttm,html,srt,vtt,txt --out "$out" "$audio/sample.wav" >"$out.json" 2>"$out.err"
+python3 - "$out.json" "$out/sample" <<'PY'
+import json, os, sys
+line = json.load(open(sys.argv[1]))
+assert line["ok"] and line["failure"] is None and line["speakers"] == 3, line
+assert abs(line["duration_s"] - 47.0) < 0.1 and line["turns"] >= 9, line
+folder = sys.argv[2]
+for name in ("segments.json", "turns.rttm", "timeline.html", "subtitles.srt", "subtitles.vtt", "transcript.txt", "embeddings.npy"):
+    assert os.path.getsize(os.path.join(folder, name)) > 0, name
+document = json.load(open(os.path.join(folder, "segments.json")))
+assert list(document)[:3] == ["segments", "speakers", "diarization"], list(document)
+assert document["speakers"] == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_02"], document["speakers"]
+exclusive = sorted((t["start"], t["end"]) for t in document["exclusive"])
+assert all(a[1] <= b[0] for a, b in zip(exclusive, exclusive[1:])), "exclusive turns overlap"
+assert any(a["end"] > b["start"] and a["speaker"] != b["speaker"] for a, b in zip(document["diarization"], document["diarization"][1:])), "no overlapped speech found"
+PY
+"$bin/rollcall" score --json --reference "$audio/sample.rttm" --hypothesis "$out/sample/turns.rttm" >"$out.score"
+python3 -c 'import json, sys
+der = json.load(open(sys.argv[1]))["total"]["der"]
+assert der <= 0.10, f"DER {der}"' "$out.score"
+# A wish for a number of speakers is kept.
+for n in 1 2 4; do
+  "$bin/rollcall-worker" run --json --num-speakers "$n" --out "$out-$n" "$audio/sample.wav" 2>/dev/null |
+    python3 -c 'import json, sys; d = json.load(sys.stdin); assert d["speakers"] == int(sys.argv[1]), d' "$n"
+done
+"$bin/rollcall-worker" run --json --max-speakers 2 --out "$out-max" "$audio/sample.wav" 2>/dev/null |
+  python3 -c 'import json, sys; d = json.load(sys.stdin); assert d["speakers"] <= 2, d'

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs every test of the repository on a bare machine: installs what is missing, builds once, tests, and closes with the
+# line `rollcall: N passed, N failed`.
+#
+# usage: tests/run.sh
+#
+# Needs Linux on x86_64, the Rust toolchain, Python 3 with pip, and the package registries. Variables: CARGO_TARGET_DIR,
+# ROLLCALL_TEST_HOME (bundle and ONNX Runtime for the tests; default: in the target folder), ROLLCALL_SHARED (recorded
+# references and labelled recordings; default: `shared` beside the checkout; tests that need it say when they skip).
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# The suite must not depend on what the caller's shell is set up for.
+unset ROLLCALL_BUNDLE ROLLCALL_DEVICE ROLLCALL_HOME ROLLCALL_LOG ROLLCALL_LOG_FORMAT ORT_DYLIB_PATH
+export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+home=${ROLLCALL_TEST_HOME:-$CARGO_TARGET_DIR/test-home}
+shared=${ROLLCALL_SHARED:-$PWD/../shared}
+bin=$CARGO_TARGET_DIR/debug
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+began=$SECONDS
+
+say() { printf '\n== %4d s  %s\n' $((SECONDS - began)) "$*"; }
+
+# check NAME COMMAND...: one test of its own, with its output only when it fails
+check() {
+  local name=$1 started=$SECONDS
+  shift
+  if "$@" >"$tmp/log" 2>&1; then
+    passed=$((passed + 1)); printf 'ok      %s (%d s)\n' "$name" $((SECONDS - started))
+  else
+    failed=$((failed + 1)); printf 'FAILED  %s (%d s)\n' "$name" $((SECONDS - started)); tail -n 40 "$tmp/log" | sed 's/^/    /'
+  fi
+}
+
+# Builds have to succeed: nothing after them means anything otherwise.
+must() {
+  "$@" || { printf 'FAILED  %s\n\nrollcall: %d passed, %d failed\n' "$*" "$passed" $((failed + 1)); exit 1; }
+}
+
+# absent CRATE PACKAGE: the package's tree without features does not contain the crate
+absent() {
+  local tree; tree=$(cargo tree -q -p "$2" --no-default-features -e normal --prefix none) || return 1
+  ! grep -E "^$1 v" <<<"$tree"
+}
+
+say 'formatting, lints, purity'
+check 'cargo fmt' cargo fmt --all --check
+must cargo clippy -q --workspace --all-targets -- -D warnings
+passed=$((passed + 1)); echo 'ok      cargo clippy'
+for package in common worker; do
+  for crate in tokio ort cudarc redis lapin aws-sdk-s3 hyper; do
+    check "$package without features has no $crate" absent "$crate" "$package"
+  done
+done
+for script in provision/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; do
+  if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
+done
+
+say 'build'
+must cargo build -q --workspace --all-targets
+
+say 'ONNX Runtime and the starter bundle'
+export ROLLCALL_HOME=$home
+must "$bin/rollcall-provision" runtime
+must "$bin/rollcall-provision" build starter
+check 'the bundle is intact' "$bin/rollcall-provision" verify starter
+check 'the bundle passes its self-test' "$bin/rollcall-worker" selftest "$home/bundles/starter/current"
+
+say 'test suite'
+cargo test --workspace --no-fail-fast >"$tmp/tests" 2>&1 || true
+grep -E '^test result|SKIPPED|panicked|FAILED|^error' "$tmp/tests" || true
+sed -n '/^failures:/,/^test result/p' "$tmp/tests" | head -n 200
+counts=$(awk '/^test result:/ {p += $4; f += $6} END {print p + 0, f + 0}' "$tmp/tests")
+passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
+# A suite that did not compile or crashed prints no result of its own.
+if ! grep -q '^test result' "$tmp/tests" || grep -qE '^error' "$tmp/tests"; then
+  [[ ${counts#* } -gt 0 ]] || failed=$((failed + 1))
+fi
+
+say 'as a user would'
+check 'the sample: three speakers, DER at most 10 %' tests/cli/sample.sh "$bin" tests/audio "$tmp/sample"
+check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$bin" tests/audio "$tmp/same"
+check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
+
+if [[ -d $shared/audio ]]; then
+  say 'labelled recordings'
+  for part in real sim; do
+    check "accuracy on $part" "$shared/accept/engine.sh" "$bin/rollcall-worker" "$part"
+    tail -n 30 "$tmp/log"
+  done
+else
+  printf 'SKIPPED: accuracy on labelled recordings: there is no %s\n' "$shared/audio"
+fi
+
+say 'done'
+printf '\nrollcall: %d passed, %d failed\n' "$passed" "$failed"
+[[ $failed -eq 0 ]]
