@@ -3,6 +3,7 @@
 //!
 //! [result document]: super::result_document
 
+pub mod html;
 pub mod json;
 pub mod npy;
 pub mod printable;
