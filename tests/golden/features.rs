@@ -29,11 +29,14 @@ pub fn clip(name: &str) -> Option<Vec<f32>> {
             b"fmt " => float = body[0] == 3,
             b"data" if float => {
                 return Some(
-                    body.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect(),
+                    body.chunks_exact(4)
+                        .map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")))
+                        .collect(),
                 );
             }
             b"data" => {
-                let int = |b: &[u8]| f32::from(i16::from_le_bytes(b.try_into().expect("two bytes"))) / 32768.0;
+                let int =
+                    |b: &[u8]| f32::from(i16::from_le_bytes(b.try_into().expect("two bytes"))) / 32768.0;
                 return Some(body.chunks_exact(2).map(int).collect());
             }
             _ => {}
@@ -45,15 +48,20 @@ pub fn clip(name: &str) -> Option<Vec<f32>> {
 #[test]
 fn both_filter_banks_match_kaldi() {
     for name in ["trn00", "dev00", "sample"] {
-        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.fbank.npz"))) else { return };
+        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.fbank.npz"))) else {
+            return;
+        };
         let reference = read_npz(&path);
         let resnet = Feature { sample_scale: 32768.0, taper: Taper::Hamming, ..campplus_feature() };
         for (key, feature) in [("fbank_campp", campplus_feature()), ("fbank_resnet", resnet)] {
             let mut fbank = Fbank::new(&feature, 16_000);
             let mut out = vec![0.0; 998 * 80];
             fbank.compute(&samples[..160_000], &mut out);
-            let worst =
-                out.iter().zip(&reference[key].values).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            let worst = out
+                .iter()
+                .zip(&reference[key].values)
+                .map(|(a, b)| (f64::from(*a) - b).abs())
+                .fold(0.0, f64::max);
             assert!(worst < 1e-3, "{name} {key}: worst difference {worst}");
         }
     }
@@ -62,7 +70,10 @@ fn both_filter_banks_match_kaldi() {
 #[test]
 fn window_features_match_kaldi_after_mean_subtraction() {
     for name in ["trn00", "dev00", "sample"] {
-        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.campplus.npz"))) else { return };
+        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.campplus.npz")))
+        else {
+            return;
+        };
         let reference = read_npz(&path);
         let mut fbank = Fbank::new(&campplus_feature(), 16_000);
         for (i, start) in reference["start_sample"].values.iter().enumerate() {

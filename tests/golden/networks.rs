@@ -14,7 +14,8 @@ use crate::features::clip;
 /// The engine over the installed starter bundle. `tests/run.sh` installs it first, so absence is a failure.
 fn engine() -> CpuEngine {
     let home = Home::from_environment(|name| std::env::var(name).ok()).expect("a home folder");
-    let environment = library::environment(&library::expected_path(&home)).expect("ONNX Runtime is installed");
+    let environment =
+        library::environment(&library::expected_path(&home)).expect("ONNX Runtime is installed");
     let bundle = Bundle::open("starter", &home).expect("the starter bundle is installed");
     CpuEngine::load(&environment, &bundle).expect("the starter bundle loads")
 }
@@ -25,7 +26,8 @@ fn segmentation_matches_torch() {
     let powerset = Powerset::new(3, 2);
     let (mut frames, mut different) = (0, 0);
     for name in ["trn00", "dev00", "sample"] {
-        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.segmentation.npz"))) else {
+        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.segmentation.npz")))
+        else {
             return;
         };
         let reference = read_npz(&path);
@@ -54,7 +56,10 @@ fn segmentation_matches_torch() {
 fn embeddings_match_torch() {
     let mut engine = engine();
     for name in ["trn00", "dev00", "sample"] {
-        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.campplus.npz"))) else { return };
+        let (Some(samples), Some(path)) = (clip(name), shared(&format!("reference/{name}.campplus.npz")))
+        else {
+            return;
+        };
         let reference = read_npz(&path);
         let starts = &reference["start_sample"].values;
         let rows: Vec<&[f32]> = starts.iter().map(|s| &samples[*s as usize..][..24_000]).collect();

@@ -91,7 +91,8 @@ impl Report {
     /// One JSON document and a line break.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a report holds only text and finite numbers");
+        let mut text =
+            serde_json::to_string_pretty(self).expect("a report holds only text and finite numbers");
         text.push('\n');
         text
     }
@@ -107,12 +108,20 @@ impl Report {
             let mut row = |what: &str, value: String| {
                 writeln!(out, "  {what:22} {value}").expect("writing to memory");
             };
-            let rate = |seconds: f64| format!("{seconds:8.3} s   {:9.0}x real time", r.duration_s / seconds.max(1e-9));
+            let rate = |seconds: f64| {
+                format!("{seconds:8.3} s   {:9.0}x real time", r.duration_s / seconds.max(1e-9))
+            };
             row(&r.audio, format!("{:.1} s", r.duration_s));
             row("  decode", rate(r.decode_s));
             row("  features", rate(r.features_s));
-            row("  segmentation", format!("{:8.2} ms a chunk,  {} chunks", r.segmentation_ms_per_chunk, r.chunks));
-            row("  embedding", format!("{:8.2} ms a window, {} windows", r.embedding_ms_per_window, r.windows));
+            row(
+                "  segmentation",
+                format!("{:8.2} ms a chunk,  {} chunks", r.segmentation_ms_per_chunk, r.chunks),
+            );
+            row(
+                "  embedding",
+                format!("{:8.2} ms a window, {} windows", r.embedding_ms_per_window, r.windows),
+            );
             row("  clustering", rate(r.clustering_s));
             row("  end to end", format!("{}, {} speaker(s)", rate(r.end_to_end_s), r.speakers));
         }
@@ -139,8 +148,10 @@ pub fn measure(bench: &Workbench, audio: &[PathBuf], repeat: usize) -> Result<Re
     let synthetic = if audio.is_empty() { Some(Temporary::synthetic()?) } else { None };
     let audio = synthetic.as_ref().map_or(audio, |t| std::slice::from_ref(&t.path));
     let pipeline = Pipeline::new(&bench.bundle.manifest)?;
-    let recordings =
-        audio.iter().map(|path| recording(bench, &pipeline, path, repeat)).collect::<Result<Vec<_>, BenchError>>()?;
+    let recordings = audio
+        .iter()
+        .map(|path| recording(bench, &pipeline, path, repeat))
+        .collect::<Result<Vec<_>, BenchError>>()?;
     let manifest = &bench.bundle.manifest;
     Ok(Report {
         bundle: format!("{} {}", manifest.name, manifest.version),
@@ -171,7 +182,8 @@ fn recording(
         Ok(())
     })?;
     let window = pipeline.window_plan().window();
-    let (chunk_rows, segmentation_s) = network(bench, Network::Segmentation, &samples, pipeline.geometry().window, repeat)?;
+    let (chunk_rows, segmentation_s) =
+        network(bench, Network::Segmentation, &samples, pipeline.geometry().window, repeat)?;
     let (window_rows, embedding_s) = network(bench, Network::Embedding, &samples, window, repeat)?;
     let mut observer = Observer::new(&bench.device, pipeline);
     observer.push(&samples)?;
@@ -185,6 +197,7 @@ fn recording(
         uri: path.to_string_lossy().into_owned(),
         job: JobFacts { id: "bench".to_owned(), attempt: 1 },
         speakers: SpeakerLimits::default(),
+        transcript: None,
     };
     let mut speakers = 0;
     let end_to_end_s = median(repeat, || {

@@ -72,7 +72,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "rollcall-out")]
     pub out: PathBuf,
     /// Which files to write.
-    #[arg(long, value_delimiter = ',', default_value = "json,rttm")]
+    #[arg(long, value_delimiter = ',', default_value = "json,rttm,html")]
     pub formats: Vec<Format>,
     /// How many speakers there are, when it is known.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -83,6 +83,9 @@ pub struct RunArgs {
     /// At most this many speakers.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub max_speakers: Option<u8>,
+    /// A transcript to give speakers to: Whisper, WhisperLive or WhisperX JSON, SRT or VTT; for one recording.
+    #[arg(long)]
+    pub transcript: Option<PathBuf>,
     /// Print a JSON line for each recording on stdout instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -105,6 +108,8 @@ pub enum Format {
     Srt,
     /// `subtitles.vtt`
     Vtt,
+    /// `timeline.html`
+    Html,
     /// `transcript.txt`
     Txt,
 }

@@ -7,12 +7,14 @@ use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::speech::diarization::Diarization;
 use common::speech::result_document::{AudioFacts, BundleFacts, Document, JobFacts, Provenance, Timing};
 use common::speech::time::Seconds;
+use common::speech::transcript::{self, Transcript};
 use sha2::{Digest, Sha256};
 
 use crate::audio::{AudioStream, ChannelMode};
@@ -36,6 +38,8 @@ pub struct Request {
     pub job: JobFacts,
     /// How many speakers there may be.
     pub speakers: SpeakerLimits,
+    /// A transcript whose segments get speakers.
+    pub transcript: Option<Arc<Transcript>>,
 }
 
 /// What came out.
@@ -45,6 +49,8 @@ pub struct Outcome {
     pub document: Document,
     /// One unit-length centroid a speaker, in label order.
     pub embeddings: Vec<Vec<f32>>,
+    /// Name of the audio's container.
+    pub container: &'static str,
 }
 
 /// How far a job is.
@@ -73,7 +79,8 @@ pub trait Watch: Sync {
 /// The job's failure.
 pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
     catch_unwind(AssertUnwindSafe(|| trip(bench, request, watch))).unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let what =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Failure {
             code: FailureCode::Internal,
             stage: Stage::Clustering,
@@ -85,10 +92,15 @@ pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Ou
 
 fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let pipeline = Pipeline::new(&bench.bundle.manifest).map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
+    let pipeline = Pipeline::new(&bench.bundle.manifest)
+        .map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
     let audio = open_audio(bench, request)?;
     let heard = listen(bench, &pipeline, audio, watch)?;
-    watch.progress(Progress { stage: Stage::Clustering, audio_s: heard.duration_s, total_s: Some(heard.duration_s) });
+    watch.progress(Progress {
+        stage: Stage::Clustering,
+        audio_s: heard.duration_s,
+        total_s: Some(heard.duration_s),
+    });
     let clustering = Instant::now();
     let diarized = pipeline.diarize(&heard.seen, request.speakers);
     let timing = Timing {
@@ -109,9 +121,12 @@ struct OpenAudio {
 }
 
 fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
-    let stream = AudioStream::open(&request.audio, &bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
-    let sha256 = digest(&request.audio)
-        .map_err(|e| Failure { class: FailureClass::Retryable, ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e) })?;
+    let stream =
+        AudioStream::open(&request.audio, &bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
+    let sha256 = digest(&request.audio).map_err(|e| Failure {
+        class: FailureClass::Retryable,
+        ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e)
+    })?;
     Ok(OpenAudio { stream, sha256 })
 }
 
@@ -119,13 +134,19 @@ fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure
 struct Heard {
     seen: Observations,
     facts: AudioFacts,
+    container: &'static str,
     duration_s: f64,
     warnings: Vec<String>,
     decode: Duration,
     engine: EngineTime,
 }
 
-fn listen(bench: &Workbench, pipeline: &Pipeline, audio: OpenAudio, watch: &dyn Watch) -> Result<Heard, Failure> {
+fn listen(
+    bench: &Workbench,
+    pipeline: &Pipeline,
+    audio: OpenAudio,
+    watch: &dyn Watch,
+) -> Result<Heard, Failure> {
     let OpenAudio { mut stream, sha256 } = audio;
     let total_s = stream.info().declared_duration_s;
     let mut observer = Observer::new(&bench.device, pipeline);
@@ -157,11 +178,29 @@ fn listen(bench: &Workbench, pipeline: &Pipeline, audio: OpenAudio, watch: &dyn 
         codec: info.codec.clone(),
     };
     let warnings = summary.warnings.iter().map(ToString::to_string).collect();
-    Ok(Heard { seen, facts, duration_s: summary.duration_s, warnings, decode, engine })
+    Ok(Heard {
+        seen,
+        facts,
+        container: info.container,
+        duration_s: summary.duration_s,
+        warnings,
+        decode,
+        engine,
+    })
 }
 
-fn document(bench: &Workbench, request: &Request, heard: Heard, diarized: Diarized, timing: Timing) -> Outcome {
+fn document(
+    bench: &Workbench,
+    request: &Request,
+    mut heard: Heard,
+    diarized: Diarized,
+    timing: Timing,
+) -> Outcome {
     let Diarized { diarization, centroids } = diarized;
+    let (found, wanted) = (diarization.speakers(), request.speakers.min());
+    if (1..wanted).contains(&found) {
+        heard.warnings.push(format!("only {found} of at least {wanted} speakers could be told apart"));
+    }
     let bundle = &bench.bundle;
     let provenance = Provenance {
         job: request.job.clone(),
@@ -175,8 +214,11 @@ fn document(bench: &Workbench, request: &Request, heard: Heard, diarized: Diariz
         timing,
         warnings: heard.warnings,
     };
-    let embeddings = in_label_order(&diarization, centroids);
-    Outcome { document: Document::new(&diarization, provenance), embeddings }
+    let mut document = Document::new(&diarization, provenance);
+    if let Some(transcript) = &request.transcript {
+        document = document.with_transcript(&transcript::join(transcript, &diarization));
+    }
+    Outcome { document, embeddings: in_label_order(&diarization, centroids), container: heard.container }
 }
 
 fn in_label_order(diarization: &Diarization, centroids: Vec<Vec<f32>>) -> Vec<Vec<f32>> {

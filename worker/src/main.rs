@@ -1,11 +1,15 @@
 //! `rollcall-worker`: flags in, exit code out.
 
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use common::home::Home;
+use common::speech::transcript::{self, Limits, Transcript};
 use worker::bench;
 use worker::cli::{BenchArgs, Cli, Command, EngineArgs, LogFormat, RunArgs, SelftestArgs};
 use worker::device::bundle::Bundle;
@@ -36,7 +40,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
-            let setup = error.downcast_ref::<SetupError>().is_some() || error.downcast_ref::<Usage>().is_some();
+            let setup =
+                error.downcast_ref::<SetupError>().is_some() || error.downcast_ref::<Usage>().is_some();
             complain(&error, if setup { MISUSED } else { FAILED })
         }
     }
@@ -72,10 +77,9 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
 }
 
 fn home(given: Option<std::path::PathBuf>) -> anyhow::Result<Home> {
-    given
-        .map(Home::at)
-        .or_else(|| Home::from_environment(|name| std::env::var(name).ok()))
-        .ok_or_else(|| Usage("no home folder: none of `ROLLCALL_HOME`, `XDG_DATA_HOME` and `HOME` is set".into()).into())
+    given.map(Home::at).or_else(|| Home::from_environment(|name| std::env::var(name).ok())).ok_or_else(|| {
+        Usage("no home folder: none of `ROLLCALL_HOME`, `XDG_DATA_HOME` and `HOME` is set".into()).into()
+    })
 }
 
 fn open(args: EngineArgs) -> anyhow::Result<Workbench> {
@@ -92,6 +96,8 @@ fn open(args: EngineArgs) -> anyhow::Result<Workbench> {
 
 fn run_command(args: RunArgs) -> anyhow::Result<bool> {
     let speakers = speaker_limits(&args)?;
+    let transcript =
+        args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
     let display = Display::new(std::io::stderr().is_terminal());
     let bench = open(args.engine)?;
     let plan = Plan {
@@ -99,6 +105,7 @@ fn run_command(args: RunArgs) -> anyhow::Result<bool> {
         out: args.out,
         formats: args.formats,
         speakers,
+        transcript,
         json: args.json,
         jobs: usize::from(args.jobs),
     };
@@ -116,6 +123,20 @@ fn speaker_limits(args: &RunArgs) -> anyhow::Result<SpeakerLimits> {
         Some(limits) => Ok(limits),
         None => bail!(Usage(format!("`--min-speakers` is above `--max-speakers`: {min} and {max}"))),
     }
+}
+
+fn read_transcript(path: &Path, recordings: usize) -> anyhow::Result<Arc<Transcript>> {
+    if recordings != 1 {
+        bail!(Usage(format!("`--transcript` goes with one recording, not with {recordings}")));
+    }
+    let limits = Limits::default();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limits.bytes_max as u64 + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read the transcript: {}", path.display()))?;
+    let transcript = transcript::read(&bytes, limits)
+        .with_context(|| format!("not a transcript that can be used: {}", path.display()))?;
+    Ok(Arc::new(transcript))
 }
 
 fn bench_command(args: BenchArgs) -> anyhow::Result<bool> {

@@ -155,7 +155,7 @@ impl<'a> Observer<'a> {
             let answer = ticket.wait()?;
             self.take_chunks(count, answer);
             let samples = self.tape.end();
-        self.plan.advance(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
+            self.plan.advance(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
             self.submit_windows(false)?;
         }
         Ok(())

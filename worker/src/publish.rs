@@ -1,20 +1,22 @@
 //! A result as files in a folder. Each file appears whole or not at all.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use common::speech::render;
+use common::speech::render::html::{self, Sound};
 
 use crate::cli::Format;
 use crate::job::Outcome;
 
-/// Writes the files of one result; `name` becomes the RTTM file id.
+/// Writes the files of one result; `name` becomes the RTTM file id, `audio` is what the timeline plays.
 ///
 /// # Errors
 /// The first file that cannot be written.
-pub fn write(dir: &Path, name: &str, outcome: &Outcome, formats: &[Format]) -> io::Result<()> {
+pub fn write(dir: &Path, name: &str, audio: &Path, outcome: &Outcome, formats: &[Format]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let document = &outcome.document;
     for format in formats {
@@ -24,12 +26,52 @@ pub fn write(dir: &Path, name: &str, outcome: &Outcome, formats: &[Format]) -> i
             Format::Srt => ("subtitles.srt", render::subtitles::srt(document)),
             Format::Vtt => ("subtitles.vtt", render::subtitles::vtt(document)),
             Format::Txt => ("transcript.txt", render::text::write(document)),
+            Format::Html => ("timeline.html", timeline(name, audio, outcome)?),
         };
         write_whole(&dir.join(file), content.as_bytes())?;
     }
     let dimension = outcome.embeddings.first().map_or(0, Vec::len);
     let array = render::npy::write(&outcome.embeddings.concat(), outcome.embeddings.len(), dimension);
     write_whole(&dir.join("embeddings.npy"), &array)
+}
+
+/// The page, with the sound inside when it is small enough and browsers play it, else with a reference to the file.
+fn timeline(name: &str, audio: &Path, outcome: &Outcome) -> io::Result<String> {
+    let media_type = media_type(outcome.container);
+    let small = fs::metadata(audio)?.len() <= html::EMBEDDED_BYTES_MAX;
+    let bytes = if small && media_type.is_some() { fs::read(audio)? } else { Vec::new() };
+    let file = media_type.filter(|_| small).map(|kind| (bytes.as_slice(), kind));
+    let reference = media_type.and_then(|_| file_address(audio));
+    let sound = Sound::choose(file, html::EMBEDDED_BYTES_MAX, reference.as_deref());
+    Ok(html::write(&outcome.document, name, sound))
+}
+
+/// What browsers call a container; `None` for those that none of them plays.
+fn media_type(container: &str) -> Option<&'static str> {
+    Some(match container {
+        "wav" => "audio/wav",
+        "flac" => "audio/flac",
+        "mpeg audio" => "audio/mpeg",
+        "adts" => "audio/aac",
+        "mp4" => "audio/mp4",
+        "ogg" => "audio/ogg",
+        "matroska" => "audio/webm",
+        _ => return None,
+    })
+}
+
+/// `file://` and the absolute path, percent-encoded.
+fn file_address(path: &Path) -> Option<String> {
+    let absolute = fs::canonicalize(path).ok()?;
+    let mut address = "file://".to_owned();
+    for byte in absolute.to_str()?.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            write!(address, "%{byte:02X}").expect("writing to memory");
+        }
+    }
+    Some(address)
 }
 
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -1,11 +1,13 @@
 //! `rollcall-worker run`: the trip of a job over an in-process queue and a folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::speech::render::table;
 use common::speech::result_document::JobFacts;
+use common::speech::transcript::Transcript;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -29,6 +31,8 @@ pub struct Plan {
     pub formats: Vec<Format>,
     /// How many speakers there may be.
     pub speakers: SpeakerLimits,
+    /// A transcript whose segments get speakers.
+    pub transcript: Option<Arc<Transcript>>,
     /// Whether to print JSON lines instead of tables.
     pub json: bool,
     /// Recordings worked on at once.
@@ -78,16 +82,23 @@ pub fn run(bench: &Workbench, plan: &Plan, display: &Display, print: &(dyn Fn(&s
     failed.into_inner()
 }
 
-fn one(bench: &Workbench, plan: &Plan, audio: &Path, folder: &Path, line: &Line<'_>) -> Result<Outcome, Failure> {
+fn one(
+    bench: &Workbench,
+    plan: &Plan,
+    audio: &Path,
+    folder: &Path,
+    line: &Line<'_>,
+) -> Result<Outcome, Failure> {
     let uri = audio.to_string_lossy().into_owned();
     let request = Request {
         audio: audio.to_owned(),
         job: JobFacts { id: publish::stem(audio), attempt: 1 },
         uri,
         speakers: plan.speakers,
+        transcript: plan.transcript.clone(),
     };
     let outcome = job::run(bench, &request, line)?;
-    publish::write(folder, &publish::stem(audio), &outcome, &plan.formats).map_err(|e| Failure {
+    publish::write(folder, &publish::stem(audio), audio, &outcome, &plan.formats).map_err(|e| Failure {
         code: FailureCode::StoreUnavailable,
         stage: Stage::Store,
         class: FailureClass::Retryable,

@@ -26,7 +26,9 @@ pub enum SelfTestError {
     #[error("the bundle has no self-test vector")]
     NotRecorded,
     /// Too many frames got another class.
-    #[error("the segmentation network decides {different} of {frames} frames differently; at most {allowed} may differ")]
+    #[error(
+        "the segmentation network decides {different} of {frames} frames differently; at most {allowed} may differ"
+    )]
     Segmentation {
         /// Frames that differ.
         different: usize,
@@ -119,7 +121,10 @@ pub fn check(engine: &mut dyn Engine, manifest: &Manifest) -> Result<(), SelfTes
 
 fn compare(expected: &SelfTest, found: &SelfTest) -> Result<(), SelfTestError> {
     let frames = |test: &SelfTest| -> Vec<u32> {
-        test.segmentation_classes.iter().flat_map(|[class, n]| std::iter::repeat_n(*class, *n as usize)).collect()
+        test.segmentation_classes
+            .iter()
+            .flat_map(|[class, n]| std::iter::repeat_n(*class, *n as usize))
+            .collect()
     };
     let (a, b) = (frames(expected), frames(found));
     let different = a.iter().zip(&b).filter(|(x, y)| x != y).count() + a.len().abs_diff(b.len());
@@ -129,7 +134,9 @@ fn compare(expected: &SelfTest, found: &SelfTest) -> Result<(), SelfTestError> {
     }
     let distance = 1.0 - dot(&expected.embedding, &found.embedding);
     // Written so that NaN fails.
-    if expected.embedding.len() == found.embedding.len() && distance <= f64::from(expected.embedding_tolerance) {
+    if expected.embedding.len() == found.embedding.len()
+        && distance <= f64::from(expected.embedding_tolerance)
+    {
         return Ok(());
     }
     Err(SelfTestError::Embedding { distance, allowed: expected.embedding_tolerance })
@@ -164,9 +171,13 @@ mod tests {
     #[test]
     fn small_differences_pass_and_large_ones_do_not() {
         assert!(compare(&vector(), &vector()).is_ok());
-        let shifted = |n| SelfTest { segmentation_classes: vec![[0, 100 + n], [1, 400 - n], [2, 89]], ..vector() };
+        let shifted =
+            |n| SelfTest { segmentation_classes: vec![[0, 100 + n], [1, 400 - n], [2, 89]], ..vector() };
         assert!(compare(&vector(), &shifted(5)).is_ok());
-        assert!(matches!(compare(&vector(), &shifted(6)), Err(SelfTestError::Segmentation { different: 6, .. })));
+        assert!(matches!(
+            compare(&vector(), &shifted(6)),
+            Err(SelfTestError::Segmentation { different: 6, .. })
+        ));
         for embedding in [vec![0.8, 0.6], vec![f32::NAN, 0.8], vec![0.6]] {
             let other = SelfTest { embedding, ..vector() };
             assert!(matches!(compare(&vector(), &other), Err(SelfTestError::Embedding { .. })));

@@ -85,9 +85,12 @@ impl SetupError {
     /// What to try, one line each.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        let build = "make it with `rollcall-provision build starter`, or run `./provision/quickstart.sh`".to_owned();
+        let build =
+            "make it with `rollcall-provision build starter`, or run `./provision/quickstart.sh`".to_owned();
         match self {
-            Self::Bundle(BundleError::Missing { .. }) => vec![build, "choose another with `--bundle FOLDER`".into()],
+            Self::Bundle(BundleError::Missing { .. }) => {
+                vec![build, "choose another with `--bundle FOLDER`".into()]
+            }
             Self::Bundle(BundleError::BadName { .. }) => {
                 vec!["`--bundle` takes a folder, NAME or NAME@VERSION".to_owned()]
             }
@@ -98,10 +101,15 @@ impl SetupError {
             ],
             Self::Library(_) => vec![
                 "install the right one with `rollcall-provision runtime`".to_owned(),
-                format!("`{}` overrides the library in `ROLLCALL_HOME`; unset it if it is stale", library::VARIABLE),
+                format!(
+                    "`{}` overrides the library in `ROLLCALL_HOME`; unset it if it is stale",
+                    library::VARIABLE
+                ),
             ],
             Self::Engine { .. } => vec![build],
-            Self::NoGpu { .. } => vec!["use `--device cpu`, or `--device auto` to take what there is".to_owned()],
+            Self::NoGpu { .. } => {
+                vec!["use `--device cpu`, or `--device auto` to take what there is".to_owned()]
+            }
         }
     }
 }
@@ -113,7 +121,9 @@ impl Workbench {
     /// See [`SetupError`].
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
         if let DeviceChoice::Cuda(number) = setup.device {
-            return Err(SetupError::NoGpu { reason: format!("this build has no CUDA engine (asked for cuda:{number})") });
+            return Err(SetupError::NoGpu {
+                reason: format!("this build has no CUDA engine (asked for cuda:{number})"),
+            });
         }
         let bundle = Bundle::open(&setup.bundle, &setup.home)?;
         let environment = library::environment(&library::expected_path(&setup.home))?;

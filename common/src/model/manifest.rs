@@ -169,7 +169,7 @@ pub struct SpectralParameters {
     pub clean_share_min: f64,
     /// A window speaks for a local speaker when at least this share of its frames is that speaker alone.
     pub local_share_min: f64,
-    /// Seconds that a local speaker has to speak alone to take part in the linkage of short recordings.
+    /// Seconds that two local speakers of one chunk have to speak alone to show how different voices sound here.
     pub local_clean_s_min: f64,
     /// Recordings up to this length have their windows on the denser grid.
     pub short_s: f64,
@@ -197,7 +197,7 @@ pub struct SpectralParameters {
     pub cosine_weight: f32,
 }
 
-/// How the linkage finds the cosine at which two local speakers are one: between what the recording shows of equal and
+/// How the linkage finds the cosine at which two clusters of windows are one voice: between what the recording shows of equal and
 /// of different voices, each steadied by a prior.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,6 +214,8 @@ pub struct LinkageParameters {
     pub outside_count: f64,
     /// Where the threshold lies: 0 at the level of different voices, 1 at that of one voice.
     pub balance: f64,
+    /// Clusters with less than this many seconds of windows are dropped, unless all are that small.
+    pub small_s: f64,
 }
 
 /// Parameters of [`Clustering::Vbx`] (`pipelines`: PLDA, AHC initialisation, VBx).
@@ -457,6 +459,7 @@ impl SpectralParameters {
         within("clustering.short_hop_samples", self.short_hop_samples.into(), 160.0, 960_000.0)?;
         within("clustering.spectral_clean_s_min", self.spectral_clean_s_min, 0.0, 3600.0)?;
         within("clustering.linkage.balance", self.linkage.balance, 0.0, 1.0)?;
+        within("clustering.linkage.small_s", self.linkage.small_s, 0.0, 600.0)?;
         within("clustering.linkage.inside_count", self.linkage.inside_count, 1.0, 1e6)?;
         within("clustering.linkage.outside_count", self.linkage.outside_count, 1.0, 1e6)?;
         within("clustering.neighbours_share", self.neighbours_share, 0.0, 1.0)?;

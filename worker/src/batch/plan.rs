@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn every_row_is_planned_exactly_once() {
-        let mut queue = vec![waiting(LONG, 0..37), waiting(WINDOW, 0..21), waiting(LONG, 0..1), waiting(SHORT, 0..3)];
+        let mut queue =
+            vec![waiting(LONG, 0..37), waiting(WINDOW, 0..21), waiting(LONG, 0..1), waiting(SHORT, 0..3)];
         let mut seen = vec![vec![0; 40]; queue.len()];
         while let Some((shape, parts)) = next_batch(&queue, limits(3)) {
             for part in parts {

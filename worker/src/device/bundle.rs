@@ -97,7 +97,12 @@ impl Bundle {
         for file in &self.manifest.files {
             let path = self.file(&file.path);
             let unreadable = |source| BundleError::Unreadable { path: path.clone(), source };
-            let damaged = |what, found, expected| BundleError::Damaged { path: file.path.clone(), what, found, expected };
+            let damaged = |what, found, expected| BundleError::Damaged {
+                path: file.path.clone(),
+                what,
+                found,
+                expected,
+            };
             let mut reader = File::open(&path).map_err(unreadable)?;
             let bytes = reader.metadata().map_err(unreadable)?.len();
             if bytes != file.bytes {

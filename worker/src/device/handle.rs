@@ -311,7 +311,8 @@ mod tests {
     #[test]
     fn out_of_memory_halves_the_batch_and_the_rows_still_arrive() {
         let device = device(1, 1);
-        let sums = device.submit(Network::Segmentation, rows(vec![0, 1, 2, 3, 4])).wait().expect("one row fits");
+        let sums =
+            device.submit(Network::Segmentation, rows(vec![0, 1, 2, 3, 4])).wait().expect("one row fits");
         assert_eq!(sums.values, [1.0, 3.0, 5.0, 7.0, 9.0]);
     }
 
@@ -319,7 +320,9 @@ mod tests {
     fn out_of_memory_for_one_row_is_an_error() {
         let device = device(1, 0);
         let error = device.submit(Network::Segmentation, rows(vec![0])).wait().expect_err("nothing fits");
-        assert!(matches!(error, DeviceError::Engine(e) if matches!(*e, EngineError::OutOfMemory { rows: 1 })));
+        assert!(
+            matches!(error, DeviceError::Engine(e) if matches!(*e, EngineError::OutOfMemory { rows: 1 }))
+        );
     }
 
     #[test]
@@ -329,16 +332,18 @@ mod tests {
         let answer = device.submit(Network::Embedding, negative).wait();
         assert!(matches!(answer, Err(DeviceError::Stopped)));
         // The other lane may still answer until the queue is closed, which the dying lane does last.
-        let stopped = (0..100_000)
-            .any(|_| matches!(device.submit(Network::Segmentation, rows(vec![0])).wait(), Err(DeviceError::Stopped)));
+        let stopped = (0..100_000).any(|_| {
+            matches!(device.submit(Network::Segmentation, rows(vec![0])).wait(), Err(DeviceError::Stopped))
+        });
         assert!(stopped);
     }
 
     #[test]
     fn a_failing_factory_is_reported() {
         let limits = Limits { segmentation_rows_max: 1, embedding_rows_max: 1, lanes: 2 };
-        let factories: Vec<_> =
-            [true, false].map(|good| move || if good { Ok(Fake { rows_fit: 1 }) } else { Err("broken") }).into();
+        let factories: Vec<_> = [true, false]
+            .map(|good| move || if good { Ok(Fake { rows_fit: 1 }) } else { Err("broken") })
+            .into();
         assert_eq!(Device::start(factories, limits).err(), Some("broken"));
     }
 }

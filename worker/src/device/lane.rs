@@ -88,7 +88,8 @@ fn execute(
     out: &mut Vec<f32>,
 ) -> Result<(), Arc<EngineError>> {
     let _guard = FailOnPanic(pieces);
-    let rows: Vec<(&Piece, usize)> = pieces.iter().flat_map(|p| p.range.clone().map(move |i| (p, i))).collect();
+    let rows: Vec<(&Piece, usize)> =
+        pieces.iter().flat_map(|p| p.range.clone().map(move |i| (p, i))).collect();
     let mut batch_rows = rows.len();
     let mut done = 0;
     while done < rows.len() {

@@ -154,7 +154,8 @@ fn triangles(feature: &Feature, rate_hz: u32, fft_size: usize) -> Vec<Triangle> 
                 ((m - left) / step).min((left + 2.0 * step - m) / step).max(0.0)
             };
             let first_bin = (0..fft_size / 2).find(|&k| weight(k) > 0.0).unwrap_or(0);
-            let weights = (first_bin..fft_size / 2).map(weight).take_while(|w| *w > 0.0).map(|w| w as f32).collect();
+            let weights =
+                (first_bin..fft_size / 2).map(weight).take_while(|w| *w > 0.0).map(|w| w as f32).collect();
             Triangle { first_bin, weights }
         })
         .collect()
@@ -185,7 +186,8 @@ mod tests {
         for t in 0..frames {
             let frame = &samples[t * feature.frame_step_samples as usize..][..n];
             let mean = frame.iter().map(|s| f64::from(*s)).sum::<f64>() / n as f64;
-            let x: Vec<f64> = frame.iter().map(|s| (f64::from(*s) - mean) * f64::from(feature.sample_scale)).collect();
+            let x: Vec<f64> =
+                frame.iter().map(|s| (f64::from(*s) - mean) * f64::from(feature.sample_scale)).collect();
             let y: Vec<f64> = (0..n).map(|i| (x[i] - 0.97 * x[i.max(1) - 1]) * f64::from(taper[i])).collect();
             let power: Vec<f64> = (0..256)
                 .map(|k| {
@@ -234,7 +236,8 @@ mod tests {
     #[test]
     fn whole_frames_only() {
         let fbank = Fbank::new(&povey(), 16_000);
-        let frames: Vec<_> = [0, 399, 400, 559, 560, 24_000, 160_000].iter().map(|&n| fbank.frames(n)).collect();
+        let frames: Vec<_> =
+            [0, 399, 400, 559, 560, 24_000, 160_000].iter().map(|&n| fbank.frames(n)).collect();
         assert_eq!(frames, [0, 0, 1, 1, 2, 148, 998]);
     }
 

@@ -99,7 +99,14 @@ pub(crate) mod tests {
 
     /// pyannote segmentation-3.0 at a step of 2.5 s.
     pub(crate) fn pyannote() -> Geometry {
-        Geometry { rate_hz: 16_000, window: 160_000, step: 40_000, frames: 589, frame_step: 270, receptive_field: 991 }
+        Geometry {
+            rate_hz: 16_000,
+            window: 160_000,
+            step: 40_000,
+            frames: 589,
+            frame_step: 270,
+            receptive_field: 991,
+        }
     }
 
     #[test]

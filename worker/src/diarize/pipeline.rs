@@ -99,15 +99,23 @@ impl Pipeline {
     /// Only on a defect: the turns this makes are sorted and not empty by construction.
     #[must_use]
     pub fn diarize(&self, seen: &Observations, limits: SpeakerLimits) -> Diarized {
-        let speakers = cluster::find_speakers(&self.geometry, self.grids.window, seen, &self.spectral, limits);
+        let speakers =
+            cluster::find_speakers(&self.geometry, self.grids.window, seen, &self.spectral, limits);
         let count = speaker_count(&self.geometry, &seen.activity, speakers.centroids.len());
         let single: Vec<u8> = count.iter().map(|n| (*n).min(1)).collect();
         let turns = |count: &[u8]| {
-            let turns = reconstruct(&self.geometry, self.grids.window, seen, &speakers, count, self.spectral.cosine_weight);
+            let turns = reconstruct(
+                &self.geometry,
+                self.grids.window,
+                seen,
+                &speakers,
+                count,
+                self.spectral.cosine_weight,
+            );
             clip(turns, Seconds::of_samples(seen.samples as u64, self.geometry.rate_hz))
         };
-        let diarization =
-            Diarization::new(turns(&count), turns(&single)).expect("reconstruction gives turns that are in order");
+        let diarization = Diarization::new(turns(&count), turns(&single))
+            .expect("reconstruction gives turns that are in order");
         Diarized { diarization, centroids: speakers.centroids }
     }
 }

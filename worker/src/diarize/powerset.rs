@@ -72,8 +72,11 @@ mod tests {
     fn decoding_takes_the_best_class() {
         let powerset = Powerset::new(3, 2);
         let mut masks = Vec::new();
-        let scores =
-            [[0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0], [-9.0, -9.0, -9.0, -9.0, -9.0, -0.1, -9.0], [f32::NAN; 7]];
+        let scores = [
+            [0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0],
+            [-9.0, -9.0, -9.0, -9.0, -9.0, -0.1, -9.0],
+            [f32::NAN; 7],
+        ];
         powerset.decode(&scores.concat(), &mut masks);
         assert_eq!(masks, [0b000, 0b101, 0b000]);
         powerset.decode(&[0.5; 7], &mut masks);

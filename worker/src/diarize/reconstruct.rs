@@ -157,7 +157,11 @@ impl Timeline {
     /// A turn runs from the middle of its first frame to the middle of the first frame after it.
     fn close(&mut self, geometry: &Geometry, frame: usize, speaker: usize) {
         if let Some(first) = self.open[speaker].take() {
-            self.turns.push(Turn { start: geometry.frame_middle(first), end: geometry.frame_middle(frame), speaker });
+            self.turns.push(Turn {
+                start: geometry.frame_middle(first),
+                end: geometry.frame_middle(frame),
+                speaker,
+            });
         }
     }
 }
@@ -212,7 +216,8 @@ mod tests {
         let chunks = frames * g.frame_step / g.step;
         let mut seen = Observations::new(2);
         seen.activity = vec![vec![1; 589]; chunks];
-        let speakers = Speakers { centroids: vec![vec![1.0, 0.0]], assignment: vec![vec![Some(0), None, None]; chunks] };
+        let speakers =
+            Speakers { centroids: vec![vec![1.0, 0.0]], assignment: vec![vec![Some(0), None, None]; chunks] };
         let turns = reconstruct(&g, 24_000, &seen, &speakers, &vec![1; frames - 500], 4.0);
         assert_eq!(turns.len(), 1, "one speaker who never stops has one turn");
     }

@@ -8,7 +8,12 @@ pub type ChunkActivity = Vec<u8>;
 /// Frames that the chunks cover together.
 #[must_use]
 pub fn recording_frames(geometry: &Geometry, activity: &[ChunkActivity]) -> usize {
-    activity.iter().enumerate().map(|(c, masks)| geometry.chunk_first_frame(c) + masks.len()).max().unwrap_or(0)
+    activity
+        .iter()
+        .enumerate()
+        .map(|(c, masks)| geometry.chunk_first_frame(c) + masks.len())
+        .max()
+        .unwrap_or(0)
 }
 
 /// Speakers in each frame of the recording: the mean over the chunks that cover it, rounded half to even, at most
@@ -39,7 +44,8 @@ mod tests {
 
     #[test]
     fn means_round_half_to_even_and_are_capped() {
-        let g = Geometry { rate_hz: 16_000, window: 4, step: 2, frames: 4, frame_step: 1, receptive_field: 1 };
+        let g =
+            Geometry { rate_hz: 16_000, window: 4, step: 2, frames: 4, frame_step: 1, receptive_field: 1 };
         // chunk 0 covers frames 0..4, chunk 1 frames 2..6
         let activity = vec![vec![0b1, 0b11, 0b11, 0b1], vec![0b1, 0b0, 0b111, 0b0]];
         // frame 2: (2 + 1) / 2 = 1.5 → 2; frame 3: (1 + 0) / 2 = 0.5 → 0

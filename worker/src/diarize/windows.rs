@@ -7,6 +7,9 @@
 use super::geometry::Geometry;
 use super::speaker_count::ChunkActivity;
 
+/// Windows start at multiples of this many samples (10 ms), so that their feature frames lie on one grid.
+const ALIGNMENT: usize = 160;
+
 /// The grids of a bundle; all lengths in samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grids {
@@ -70,8 +73,8 @@ impl WindowPlan {
         }
     }
 
-    /// Decides the windows that are left once the recording has ended after `samples`. One that is shorter than a
-    /// window is one window, if a single feature frame fits into it.
+    /// Decides the windows that are left once the recording has ended after `samples`. A last window ends with the
+    /// recording where the grid does not; a recording shorter than a window is one window.
     pub fn finish(
         &mut self,
         geometry: &Geometry,
@@ -83,15 +86,26 @@ impl WindowPlan {
         while self.next + self.grids.window <= samples {
             self.decide(geometry, activity, wanted);
         }
-        if samples < self.grids.window {
-            self.decide(geometry, activity, wanted);
+        let last = samples.saturating_sub(self.grids.window) / ALIGNMENT * ALIGNMENT;
+        if self.next == 0 || last + self.hop() > self.next {
+            self.want_if_heard(geometry, activity, last, wanted);
         }
+        self.next = samples;
     }
 
     fn decide(&mut self, geometry: &Geometry, activity: &[ChunkActivity], wanted: &mut Vec<usize>) {
-        let start = self.next;
-        let end = start + self.grids.window;
+        self.want_if_heard(geometry, activity, self.next, wanted);
         self.next += self.hop();
+    }
+
+    fn want_if_heard(
+        &self,
+        geometry: &Geometry,
+        activity: &[ChunkActivity],
+        start: usize,
+        wanted: &mut Vec<usize>,
+    ) {
+        let end = start + self.grids.window;
         // Chunks that cover the window start after `start - geometry.window` and before its end.
         let first = (start + 1).saturating_sub(geometry.window).div_ceil(geometry.step);
         let last = end.div_ceil(geometry.step).min(activity.len());
@@ -116,8 +130,9 @@ pub fn nearest_chunk(geometry: &Geometry, chunks: usize, sample: usize) -> usize
 #[must_use]
 pub fn frames_between(geometry: &Geometry, start: usize, end: usize) -> std::ops::Range<usize> {
     // Frame i is centred on i * frame_step + receptive_field / 2.
-    let frame =
-        |sample: usize| (2 * sample).saturating_sub(geometry.receptive_field).div_ceil(2 * geometry.frame_step);
+    let frame = |sample: usize| {
+        (2 * sample).saturating_sub(geometry.receptive_field).div_ceil(2 * geometry.frame_step)
+    };
     frame(start)..frame(end)
 }
 
@@ -162,7 +177,8 @@ mod tests {
         plan.advance(&g, &[vec![1; 589]], 200_000, &mut wanted);
         assert_eq!(wanted, [0, 12_000], "chunk 1 starts at 40,000 and may hear more");
         plan.finish(&g, &vec![vec![1; 589]; 2], 200_000, &mut wanted);
-        assert_eq!(wanted, (0..=176_000).step_by(12_000).collect::<Vec<_>>());
+        let expected: Vec<usize> = (0..=176_000).step_by(12_000).chain([176_000]).collect();
+        assert_eq!(wanted, expected, "the last one ends with the recording");
     }
 
     #[test]

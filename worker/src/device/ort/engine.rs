@@ -89,7 +89,11 @@ impl Engine for CpuEngine {
         let shape = [rows.len(), 1, length];
         let found = infer("segmentation", &mut self.segmentation, shape, &self.input, out)?;
         let frames_right = length != self.window || found.get(1) == Some(&(self.window_frames as i64));
-        if found.len() != 3 || found[0] != rows.len() as i64 || found[2] != self.classes as i64 || !frames_right {
+        if found.len() != 3
+            || found[0] != rows.len() as i64
+            || found[2] != self.classes as i64
+            || !frames_right
+        {
             return Err(EngineError::OutputShape {
                 network: "segmentation",
                 found,

@@ -42,7 +42,9 @@ static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 /// Where the library is expected.
 #[must_use]
 pub fn expected_path(home: &Home) -> PathBuf {
-    std::env::var_os(VARIABLE).filter(|p| !p.is_empty()).map_or_else(|| home.onnxruntime_library(), PathBuf::from)
+    std::env::var_os(VARIABLE)
+        .filter(|p| !p.is_empty())
+        .map_or_else(|| home.onnxruntime_library(), PathBuf::from)
 }
 
 /// Loads the library, or hands out the environment that an earlier call made.

@@ -115,7 +115,10 @@ impl Block {
                 // The residual of a Ritz pair is beta times the last entry of its small eigenvector.
                 let worst = ritz.iter().map(|(_, s)| (beta * s[s.len() - 1]).abs()).fold(0.0, f64::max);
                 if exhausted || worst <= TOLERANCE * scale {
-                    return ritz.into_iter().map(|(value, s)| (value.max(0.0), combine(&basis, &s))).collect();
+                    return ritz
+                        .into_iter()
+                        .map(|(value, s)| (value.max(0.0), combine(&basis, &s)))
+                        .collect();
                 }
             }
             betas.push(beta);

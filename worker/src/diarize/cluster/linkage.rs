@@ -1,18 +1,19 @@
-//! Average linkage of local speakers, for recordings too short for a graph.
+//! Average linkage, for recordings too short for a graph.
 
 use common::model::manifest::LinkageParameters;
 
 use super::local_speakers::LocalSpeakers;
 use crate::diarize::speaker_limits::SpeakerLimits;
 
-/// The similarity at which two local speakers are one voice.
+/// The similarity at which two clusters are one voice.
 ///
 /// Between the level at which this recording shows different voices (local speakers of one chunk, each alone for at
 /// least `clean_s_min`) and the level at which it shows one voice (windows inside one local speaker).
 #[must_use]
 pub fn threshold(found: &LocalSpeakers, parameters: &LinkageParameters, clean_s_min: f64) -> f64 {
     let p = parameters;
-    let inside = (found.inside_sum + p.inside_count * p.inside_prior) / (found.inside_pairs as f64 + p.inside_count);
+    let inside =
+        (found.inside_sum + p.inside_count * p.inside_prior) / (found.inside_pairs as f64 + p.inside_count);
     let (mut sum, mut pairs) = (0.0, 0usize);
     for (n, a) in found.list.iter().enumerate() {
         for b in found.list[n + 1..].iter().take_while(|b| b.chunk == a.chunk) {
@@ -33,7 +34,8 @@ pub fn threshold(found: &LocalSpeakers, parameters: &LinkageParameters, clean_s_
 #[must_use]
 pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, limits: SpeakerLimits) -> Vec<usize> {
     let n = rows.len();
-    let mut similarity: Vec<Vec<f64>> = rows.iter().map(|a| rows.iter().map(|b| inner(a, b)).collect()).collect();
+    let mut similarity: Vec<Vec<f64>> =
+        rows.iter().map(|a| rows.iter().map(|b| inner(a, b)).collect()).collect();
     let mut sizes = vec![1.0; n];
     let mut label: Vec<usize> = (0..n).collect();
     let mut alive: Vec<usize> = (0..n).collect();
@@ -63,6 +65,23 @@ pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, limits: SpeakerLimits)
     super::dense_labels(&label)
 }
 
+/// Members (index, label) of clusters with at least `small` members. When all clusters are smaller, the largest size
+/// there is is the bar; when fewer than `min` would be left, the `min` largest stay (ties: the lower label).
+#[must_use]
+pub fn without_small(labels: &[usize], small: usize, min: usize) -> Vec<(usize, usize)> {
+    let clusters = labels.iter().max().map_or(0, |l| l + 1);
+    let mut sizes = vec![0usize; clusters];
+    labels.iter().for_each(|l| sizes[*l] += 1);
+    let bar = small.min(sizes.iter().copied().max().unwrap_or(0));
+    let mut large: Vec<usize> = (0..clusters).filter(|l| sizes[*l] >= bar).collect();
+    if large.len() < min {
+        large = (0..clusters).collect();
+        large.sort_by_key(|l| std::cmp::Reverse(sizes[*l]));
+        large.truncate(min);
+    }
+    labels.iter().copied().enumerate().filter(|(_, label)| large.contains(label)).collect()
+}
+
 fn inner(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
@@ -86,6 +105,18 @@ mod tests {
     }
 
     #[test]
+    fn small_clusters_are_dropped_unless_all_are_small_or_wanted() {
+        let labels = [0, 0, 0, 1, 2, 2];
+        let kept =
+            |small, min| without_small(&labels, small, min).iter().map(|(i, _)| *i).collect::<Vec<_>>();
+        assert_eq!(kept(2, 1), [0, 1, 2, 4, 5]);
+        assert_eq!(kept(9, 1), [0, 1, 2], "the largest is the bar");
+        assert_eq!(kept(9, 2), [0, 1, 2, 4, 5]);
+        assert_eq!(kept(2, 3), [0, 1, 2, 3, 4, 5]);
+        assert!(without_small(&[], 2, 1).is_empty());
+    }
+
+    #[test]
     fn limits_overrule_the_threshold() {
         let limits = |min, max| SpeakerLimits::new(min, max).expect("in bounds");
         let clusters = |limits| average_linkage(&rows(), 0.9, limits).into_iter().max().map(|l| l + 1);
@@ -103,6 +134,7 @@ mod tests {
             outside_prior: 0.2,
             outside_count: 2.0,
             balance: 0.5,
+            small_s: 0.75,
         };
         let nothing = LocalSpeakers::default();
         assert!((threshold(&nothing, &parameters, 1.0) - 0.4).abs() < 1e-12);

@@ -143,7 +143,8 @@ fn add_inside_pairs(
     shares: &[Shares],
     share_min: f64,
 ) {
-    let inside: Vec<usize> = (0..shares.len()).filter(|i| shares[*i].alone >= share_min).map(|i| first + i).collect();
+    let inside: Vec<usize> =
+        (0..shares.len()).filter(|i| shares[*i].alone >= share_min).map(|i| first + i).collect();
     for (n, &a) in inside.iter().enumerate() {
         for &b in &inside[n + 1..] {
             if seen.windows[b] - seen.windows[a] >= window {

@@ -3,7 +3,8 @@
 //! Two ways. With enough clean speech, spectral clustering of clean windows; of more than `windows_max` an even
 //! subsample is clustered, and every local speaker of the recording is still assigned to one of the centroids found.
 //! A voice that fills less than about `1 / windows_max` of the clean speech of a very long recording can be missed.
-//! With less speech, average linkage of local speakers at a threshold that the recording itself suggests.
+//! With less speech, average linkage of the clean windows at a threshold that the recording itself suggests: windows
+//! are purer than local speakers, of which the network often gives one to two people in a short recording.
 
 pub mod kmeans;
 pub mod laplacian;
@@ -47,6 +48,8 @@ pub fn find_speakers(
         .collect();
     let centroids = if clean.len() as f64 * hop_s >= p.spectral_clean_s_min {
         by_windows(seen, &clean, hop_s, p, limits)
+    } else if clean.len() >= limits.min() {
+        by_linkage(seen, &clean, &found, hop_s, p, limits)
     } else {
         by_local_speakers(seen.dimension(), &found, p, limits)
     };
@@ -69,6 +72,27 @@ fn by_windows(
     centroids(&embeddings, seen.dimension(), &labels)
 }
 
+fn by_linkage(
+    seen: &Observations,
+    clean: &[usize],
+    found: &LocalSpeakers,
+    hop_s: f64,
+    parameters: &SpectralParameters,
+    limits: SpeakerLimits,
+) -> Vec<Vec<f32>> {
+    let threshold = linkage::threshold(found, &parameters.linkage, parameters.local_clean_s_min);
+    let rows: Vec<Vec<f64>> =
+        clean.iter().map(|w| seen.embedding(*w).iter().map(|v| f64::from(*v)).collect()).collect();
+    let labels = linkage::average_linkage(&rows, threshold, limits);
+    let small = ((parameters.linkage.small_s / hop_s).round() as usize).max(2);
+    let kept = linkage::without_small(&labels, small, limits.min());
+    let embeddings: Vec<f32> =
+        kept.iter().flat_map(|(member, _)| seen.embedding(clean[*member])).copied().collect();
+    let labels: Vec<usize> = kept.iter().map(|(_, label)| *label).collect();
+    centroids(&embeddings, seen.dimension(), &dense_labels(&labels))
+}
+
+/// With fewer clean windows than speakers wanted: the local speakers that speak most, as they are.
 fn by_local_speakers(
     dimension: usize,
     found: &LocalSpeakers,
@@ -79,8 +103,7 @@ fn by_local_speakers(
     let mut order: Vec<&LocalSpeaker> = found.list.iter().collect();
     // Most clean speech first; the sort is stable.
     order.sort_by(|a, b| b.clean_s.total_cmp(&a.clean_s));
-    let enough = order.iter().take_while(|l| l.clean_s >= parameters.local_clean_s_min).count();
-    order.truncate(enough.max(limits.min()).max(1));
+    order.truncate(limits.min());
     order.sort_by_key(|l| (l.chunk, l.local));
     let rows: Vec<Vec<f64>> = order.iter().map(|l| l.embedding.clone()).collect();
     let labels = linkage::average_linkage(&rows, threshold, limits);

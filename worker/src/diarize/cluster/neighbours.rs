@@ -1,6 +1,6 @@
 //! The affinity graph of embeddings: each keeps its most similar ones.
 
-use nalgebra::{DMatrixView, DMatrix};
+use nalgebra::{DMatrix, DMatrixView};
 
 /// Rows multiplied at a time: bounds the dense part at `ROWS * n` numbers.
 const ROWS: usize = 256;
@@ -130,13 +130,18 @@ mod tests {
         let n = 40;
         let mut embeddings: Vec<f32> = (0..n * 3).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
         embeddings.chunks_exact_mut(3).for_each(crate::diarize::observations::to_unit_length);
-        let cosine = |i: usize, j: usize| -> f32 { (0..3).map(|d| embeddings[i * 3 + d] * embeddings[j * 3 + d]).sum() };
+        let cosine = |i: usize, j: usize| -> f32 {
+            (0..3).map(|d| embeddings[i * 3 + d] * embeddings[j * 3 + d]).sum()
+        };
         let keep = 7;
         let mut dense = vec![vec![0.0; n]; n];
         for (i, row) in dense.iter_mut().enumerate() {
             let mut order: Vec<usize> = (0..n).collect();
             order.sort_by(|a, b| cosine(i, *b).total_cmp(&cosine(i, *a)).then(a.cmp(b)));
-            order[..keep].iter().filter(|j| **j != i).for_each(|&j| row[j] = f64::from(cosine(i, j).max(0.0)));
+            order[..keep]
+                .iter()
+                .filter(|j| **j != i)
+                .for_each(|&j| row[j] = f64::from(cosine(i, j).max(0.0)));
         }
         let graph = Graph::of_cosines(&embeddings, 3, keep);
         for i in 0..n {

@@ -38,7 +38,8 @@ pub fn cluster(
     let labels = if k == 1 {
         vec![0; n]
     } else {
-        let rows: Vec<Vec<f64>> = (0..n).map(|i| pairs[..k].iter().map(|pair| pair.vector[i]).collect()).collect();
+        let rows: Vec<Vec<f64>> =
+            (0..n).map(|i| pairs[..k].iter().map(|pair| pair.vector[i]).collect()).collect();
         dense_labels(&kmeans::partition(&rows, k, p.kmeans_starts as usize))
     };
     let small = ((p.small_s / hop_s).round() as usize).max(2);
@@ -60,7 +61,13 @@ fn speakers_by_eigengap(values: &[f64], min: usize, max: usize) -> usize {
 
 /// Moves the members of clusters with fewer than `small` members to the nearest larger one, each for itself. With no
 /// larger one everything is one cluster; nothing happens when fewer than `min` would be left.
-fn dissolve_small(embeddings: &[f32], dimension: usize, labels: Vec<usize>, small: usize, min: usize) -> Vec<usize> {
+fn dissolve_small(
+    embeddings: &[f32],
+    dimension: usize,
+    labels: Vec<usize>,
+    small: usize,
+    min: usize,
+) -> Vec<usize> {
     let clusters = labels.iter().max().map_or(0, |l| l + 1);
     let mut sizes = vec![0usize; clusters];
     labels.iter().for_each(|l| sizes[*l] += 1);
@@ -83,7 +90,13 @@ fn dissolve_small(embeddings: &[f32], dimension: usize, labels: Vec<usize>, smal
 
 /// Joins the two clusters with the most similar centroids while their cosine is at least `merge` and more than `min`
 /// clusters are left (ties: the lowest indices).
-fn join_similar(embeddings: &[f32], dimension: usize, mut labels: Vec<usize>, merge: f64, min: usize) -> Vec<usize> {
+fn join_similar(
+    embeddings: &[f32],
+    dimension: usize,
+    mut labels: Vec<usize>,
+    merge: f64,
+    min: usize,
+) -> Vec<usize> {
     loop {
         let centres = centroids(embeddings, dimension, &labels);
         if centres.len() <= min.max(1) {
