@@ -65,7 +65,9 @@ impl OpusHead {
                 Mapping::Multi { streams, coupled, table }
             }
             _ => {
-                return Err(AudioError::unsupported(format!("Opus with the channel mapping family {family}")));
+                return Err(AudioError::unsupported(format!(
+                    "Opus with the channel mapping family {family}"
+                )));
             }
         };
         let gain = 10f32.powf(f32::from(gain_q8) / 256.0 / 20.0);
