@@ -6,9 +6,10 @@ use std::sync::Arc;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::errors::{Error as LibraryError, Result as LibraryResult};
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags, TrackType};
 use symphonia::core::io::{MediaSourceStream, ReadBytes};
 use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::formats::{
     AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader,
 };
@@ -54,7 +55,7 @@ pub(super) enum Ending {
 
 enum Reader {
     Library(Box<dyn FormatReader>),
-    Pcm(PcmReader),
+    Pcm(Box<PcmReader>),
 }
 
 /// An open container with one track chosen.
@@ -64,8 +65,8 @@ pub(super) struct Demux {
     meter: Arc<Meter>,
     track: Track,
     failures: u32,
-    /// The part of the track that is shown (MP4 only).
-    pub edit: Option<Edit>,
+    bytes: u64,
+    edits: Vec<Edit>,
 }
 
 impl Demux {
@@ -77,20 +78,19 @@ impl Demux {
         let found = sniff(&mut source)?;
         let meter = source.meter();
         let mut source = source.region(found.start, found.end);
+        let bytes = source.len();
+        let mut edits = Vec::new();
         let reader = match found.format {
             Format::Wave | Format::Wave64 | Format::Au => open_samples(source, found.format, limits)?,
             format => {
-                let edits = if format == Format::IsoMp4 { mp4_edits::read(&mut source)? } else { Vec::new() };
-                let len = source.len();
-                let reader = Reader::Library(open_library(source.region(0, len), format, &meter)?);
-                let (track, decoder) = choose(reader.tracks(), format)?;
-                let edit = edits.into_iter().find(|edit| edit.track_id == track.id);
-                let demux = Self { reader, format, meter, track, failures: 0, edit };
-                return Ok((demux, decoder));
+                if format == Format::IsoMp4 {
+                    edits = mp4_edits::read(&mut source)?;
+                }
+                Reader::Library(open_library(source.region(0, bytes), format, &meter)?)
             }
         };
         let (track, decoder) = choose(reader.tracks(), found.format)?;
-        Ok((Self { reader, format: found.format, meter, track, failures: 0, edit: None }, decoder))
+        Ok((Self { reader, format: found.format, meter, track, failures: 0, bytes, edits }, decoder))
     }
 
     /// The container's name.
@@ -114,6 +114,41 @@ impl Demux {
             Some(CodecParameters::Audio(params)) => params,
             _ => unreachable!("only audio tracks are chosen"),
         }
+    }
+
+    /// The part of the chosen track that is shown, where the container states one.
+    pub(super) fn edit(&self) -> Option<Edit> {
+        self.edits.iter().find(|edit| edit.track_id == self.track.id).copied()
+    }
+
+    /// Share of the file that was read, 0 to 1.
+    pub(super) fn read_share(&self) -> f64 {
+        (self.meter.spent() as f64 / self.bytes.max(1) as f64).min(1.0)
+    }
+
+    /// Length of the chosen track by the container, an estimate for some, seconds.
+    pub(super) fn declared_s(&self) -> Option<f64> {
+        if let Some(length_s) = self.edit().and_then(|edit| edit.length_s) {
+            return Some(length_s);
+        }
+        let by_frames = match (self.track.num_frames, self.params().sample_rate) {
+            (Some(frames), Some(rate_hz)) if rate_hz > 0 => Some(frames as f64 / f64::from(rate_hz)),
+            _ => None,
+        };
+        let by_ticks = |base: Option<TimeBase>, duration: Option<Duration>| {
+            base?.calc_duration(duration?).map(|time| time.as_secs_f64())
+        };
+        let by_file = || match &self.reader {
+            Reader::Library(reader) => {
+                let info = reader.media_info();
+                by_ticks(info.time_base, info.duration)
+            }
+            Reader::Pcm(_) => None,
+        };
+        by_frames
+            .or_else(|| by_ticks(self.track.time_base, self.track.duration))
+            .or_else(by_file)
+            .filter(|s| s.is_finite() && *s > 0.0)
     }
 
     /// Bytes behind the samples that belong to nothing (WAV only).
@@ -190,7 +225,9 @@ impl Reader {
 
 fn open_samples(mut source: Source, format: Format, limits: &AudioLimits) -> Result<Reader, AudioError> {
     match wave::read(&mut source, format)? {
-        Contents::Samples(layout) => Ok(Reader::Pcm(PcmReader::new(source, layout, format.name(), limits)?)),
+        Contents::Samples(layout) => {
+            Ok(Reader::Pcm(Box::new(PcmReader::new(source, layout, format.name(), limits)?)))
+        }
         Contents::Stream(from, to) => {
             let mut inner = source.region(from, to);
             let found = sniff(&mut inner)?;
@@ -259,5 +296,5 @@ fn choose(tracks: &[Track], format: Format) -> Result<(Track, Decoder), AudioErr
 }
 
 fn is_default(track: &Track) -> bool {
-    track.flags.contains(symphonia::core::formats::TrackFlags::DEFAULT)
+    track.flags.contains(TrackFlags::DEFAULT)
 }

@@ -13,10 +13,10 @@ const RELEASE_S: f32 = 30.0;
 
 /// Replaces what is no possible sound by silence; says how many samples.
 pub(super) fn silence_impossible(samples: &mut [f32]) -> u64 {
-    // A NaN fails every comparison.
-    let impossible = samples.iter().filter(|s| !(s.abs() <= SOUND_MAX)).count();
+    let possible = -SOUND_MAX..=SOUND_MAX; // a NaN is in no range
+    let impossible = samples.iter().filter(|s| !possible.contains(*s)).count();
     if impossible > 0 {
-        for sample in samples.iter_mut().filter(|s| !(s.abs() <= SOUND_MAX)) {
+        for sample in samples.iter_mut().filter(|s| !possible.contains(*s)) {
             *sample = 0.0;
         }
     }

@@ -1,8 +1,8 @@
 //! Any common audio in, a stream of mono 16 kHz blocks out.
 //!
 //! The trip of a file: [`source`] (bytes, bounded) → [`sniff`] (what the content is; names decide nothing) → [`demux`]
-//! (packets) → [`decode`] (samples at the source rate) → [`track`] (gapless trimming, gaps and damage as silence, so
-//! that times hold) → [`level`] and [`downmix`] (finite values, one channel) → [`resample`] (16 kHz) → [`stream`]
+//! (packets) → [`decode`] (samples at the source rate) → [`track`] and [`timeline`] (gapless trimming, gaps and damage as
+//! silence, so that times hold) → [`level`] and [`downmix`] (finite values, one channel) → [`resample`] (16 kHz) → [`stream`]
 //! (blocks of one second). Nothing in it grows with the length of the audio, and everything is decided from what has
 //! been heard so far, so that a 24-hour file needs what a 10-second file needs.
 //!
@@ -26,6 +26,7 @@ mod sniff;
 mod source;
 mod stream;
 mod summary;
+mod timeline;
 mod track;
 mod wave;
 

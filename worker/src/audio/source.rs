@@ -47,6 +47,11 @@ impl Meter {
             .then(|| AudioError::corrupt("its structure makes the reader go back and forth without end"))
     }
 
+    /// Bytes read so far, and a little for every call.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent.load(Ordering::Relaxed)
+    }
+
     fn note(&self, error: &io::Error) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }

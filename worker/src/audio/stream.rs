@@ -10,7 +10,8 @@ use super::limits::{AudioLimits, ChannelMode};
 use super::resample::Resampler;
 use super::source::Source;
 use super::summary::{AudioSummary, AudioWarning};
-use super::track::{Step, TrackReader};
+use super::timeline::Step;
+use super::track::TrackReader;
 
 /// Sample rate of what comes out, hertz.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -138,6 +139,13 @@ impl AudioStream {
         }
         self.samples += count as u64;
         Ok(count > 0)
+    }
+
+    /// How far along the stream is, 0 to 1, by bytes read: for progress bars, right also where a header lies about the
+    /// length or says nothing.
+    #[must_use]
+    pub fn progress(&self) -> f64 {
+        if self.ended { 1.0 } else { self.track.read_share() }
     }
 
     /// What is known so far; complete once [`Self::next_block`] gave `false`.

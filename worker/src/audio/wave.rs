@@ -298,7 +298,8 @@ fn coding(fmt: &Fmt) -> Result<(Coding, u16), AudioError> {
     let (coding, sample_bytes) = match fmt.tag {
         0x0001 => {
             // Bytes a sample by the block size where it is plausible, since 20-bit samples take three bytes.
-            let by_block = (fmt.block_align % fmt.channels == 0).then(|| fmt.block_align / fmt.channels);
+            let by_block =
+                fmt.block_align.is_multiple_of(fmt.channels).then(|| fmt.block_align / fmt.channels);
             let by_bits = bits.div_ceil(8);
             let bytes = by_block.filter(|&n| n >= by_bits && n <= 4).unwrap_or(by_bits);
             match (bits, bytes) {
