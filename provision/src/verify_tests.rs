@@ -1,6 +1,5 @@
 use common::model::manifest::{
-    BundleFile, Clustering, Embedding, EmbeddingKind, Feature, SCHEMA, Segmentation, SpectralParameters,
-    Taper,
+    AhcParameters, BundleFile, Clustering, Embedding, EmbeddingKind, Feature, SCHEMA, Segmentation, Taper,
 };
 
 use super::*;
@@ -46,7 +45,7 @@ fn bundle_of(content: &[u8]) -> tempfile::TempDir {
             simultaneous_speakers: 2,
         },
         embedding: Embedding { dimension: 1, feature, kind },
-        clustering: Clustering::Spectral(SpectralParameters {}),
+        clustering: Clustering::Ahc(AhcParameters { threshold: 0.7, min_cluster_size: 2 }),
         selftest: None,
     };
     fs::write(folder.path().join(FILE_NAME), manifest.to_json()).unwrap();

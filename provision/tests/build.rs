@@ -1,5 +1,7 @@
 //! Building a bundle from a made-up wheel, with stand-ins for Python and the worker.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod support;
 
 use std::fs;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::home::Home;
 use common::model::manifest::{
-    Clustering, Embedding, EmbeddingKind, Feature, Segmentation, SpectralParameters, Taper,
+    AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Segmentation, Taper,
 };
 use provision::archive::Archive;
 use provision::build::{self, BuildError, Built, Options};
@@ -109,7 +111,7 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
                 hop_samples: 12_000,
             },
         },
-        clustering: Clustering::Spectral(SpectralParameters {}),
+        clustering: Clustering::Ahc(AhcParameters { threshold: 0.7, min_cluster_size: 2 }),
     })
 }
 

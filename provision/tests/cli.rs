@@ -1,5 +1,7 @@
 //! The program as a user meets it: exit codes, what stands on stdout and stderr.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -67,7 +67,8 @@ pub fn signal(samples: usize, rate_hz: u32) -> Vec<f32> {
             let hiss = (noise >> 16) as f32 / 65_536.0 - 0.5;
             let tenth = i * 10 / rate_hz as usize;
             // Two "speakers" in turn, 2.1 s each with 0.4 s of pause; pitches in millihertz.
-            let pitch = if tenth / 25 % 2 == 0 { 118_000 } else { 207_000 } + 400 * (tenth as u64 % 25);
+            let pitch =
+                if (tenth / 25).is_multiple_of(2) { 118_000 } else { 207_000 } + 400 * (tenth as u64 % 25);
             phase += pitch;
             let position = (phase % (1000 * u64::from(rate_hz))) as f32 / (1000.0 * rate_hz as f32);
             let pulse = (1.0 - position).powi(6) * (std::f32::consts::TAU * 7.0 * position).sin();
@@ -172,7 +173,7 @@ mod tests {
     fn small_differences_pass_and_large_ones_do_not() {
         assert!(compare(&vector(), &vector()).is_ok());
         let shifted =
-            |n| SelfTest { segmentation_classes: vec![[0, 100 + n], [1, 400 - n], [2, 89]], ..vector() };
+            |n: u32| SelfTest { segmentation_classes: vec![[0, 100 + n], [1, 400 - n], [2, 89]], ..vector() };
         assert!(compare(&vector(), &shifted(5)).is_ok());
         assert!(matches!(
             compare(&vector(), &shifted(6)),

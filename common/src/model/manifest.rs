@@ -193,6 +193,8 @@ pub struct SpectralParameters {
     pub windows_max: u32,
     /// Starts of k-means.
     pub kmeans_starts: u32,
+    /// Seconds of overlapped speech from which a recording with one voice has a second speaker.
+    pub second_speaker_s_min: f64,
     /// Weight of the voice against the chunks' votes in each frame.
     pub cosine_weight: f32,
 }
@@ -469,6 +471,7 @@ impl SpectralParameters {
         within("clustering.merge_cosine", self.merge_cosine, -1.0, 2.0)?;
         within("clustering.windows_max", self.windows_max.into(), 16.0, 20_000.0)?;
         within("clustering.kmeans_starts", self.kmeans_starts.into(), 1.0, 1000.0)?;
+        within("clustering.second_speaker_s_min", self.second_speaker_s_min, 0.0, 1e6)?;
         within("clustering.cosine_weight", self.cosine_weight.into(), 0.0, 1e3)
     }
 }

@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
             code @ (b')' | b't' | 0x85 | 0x86 | 0x87) => self.tuple(code)?,
             code @ (b']' | b'l' | b'a' | b'e') => self.list(code)?,
             code @ (b'}' | b'd' | b's' | b'u') => self.dict(code)?,
-            code @ (0x8f | 0x90 | 0x91) => self.set(code)?,
+            code @ 0x8f..=0x91 => self.set(code)?,
             code @ (b'g' | b'h' | b'j' | b'p' | b'q' | b'r' | 0x94) => self.memo(code)?,
             code @ (b'c' | 0x93) => self.class(code)?,
             code @ (b'R' | 0x81 | 0x92) => self.call(code)?,

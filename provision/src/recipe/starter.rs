@@ -153,6 +153,7 @@ fn clustering() -> Clustering {
         merge_cosine: 0.8,
         windows_max: 1_500,
         kmeans_starts: 10,
-        cosine_weight: 3.0,
+        second_speaker_s_min: 0.5,
+        cosine_weight: 4.0,
     })
 }

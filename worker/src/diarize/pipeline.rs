@@ -99,22 +99,16 @@ impl Pipeline {
     /// Only on a defect: the turns this makes are sorted and not empty by construction.
     #[must_use]
     pub fn diarize(&self, seen: &Observations, limits: SpeakerLimits) -> Diarized {
+        let count = speaker_count(&self.geometry, &seen.activity);
+        let together = count.iter().filter(|n| **n > 1).count() * self.geometry.frame_step;
+        let overlap_s = together as f64 / f64::from(self.geometry.rate_hz);
+        let window = self.grids.window;
         let speakers =
-            cluster::find_speakers(&self.geometry, self.grids.window, seen, &self.spectral, limits);
-        let count = speaker_count(&self.geometry, &seen.activity, speakers.centroids.len());
-        let single: Vec<u8> = count.iter().map(|n| (*n).min(1)).collect();
-        let turns = |count: &[u8]| {
-            let turns = reconstruct(
-                &self.geometry,
-                self.grids.window,
-                seen,
-                &speakers,
-                count,
-                self.spectral.cosine_weight,
-            );
-            clip(turns, Seconds::of_samples(seen.samples as u64, self.geometry.rate_hz))
-        };
-        let diarization = Diarization::new(turns(&count), turns(&single))
+            cluster::find_speakers(&self.geometry, window, seen, overlap_s, &self.spectral, limits);
+        let weight = self.spectral.cosine_weight.into();
+        let timeline = reconstruct(&self.geometry, window, seen, &speakers, &count, weight);
+        let end = Seconds::of_samples(seen.samples as u64, self.geometry.rate_hz);
+        let diarization = Diarization::new(clip(timeline.turns, end), clip(timeline.exclusive, end))
             .expect("reconstruction gives turns that are in order");
         Diarized { diarization, centroids: speakers.centroids }
     }

@@ -110,7 +110,7 @@ impl Block {
             }
             let beta = inner(&next, &next).sqrt();
             let exhausted = basis.len() == n || beta <= 1e-13 * scale;
-            if exhausted || (basis.len() % STEPS == 0 && basis.len() >= 2 * count) {
+            if exhausted || (basis.len().is_multiple_of(STEPS) && basis.len() >= 2 * count) {
                 let ritz = ascending(tridiagonal(&alphas, &betas), count);
                 // The residual of a Ritz pair is beta times the last entry of its small eigenvector.
                 let worst = ritz.iter().map(|(_, s)| (beta * s[s.len() - 1]).abs()).fold(0.0, f64::max);

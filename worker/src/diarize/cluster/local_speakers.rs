@@ -1,5 +1,7 @@
 //! Local speakers: a voice inside one chunk, and what the windows inside that chunk say of it.
 
+use std::ops::Range;
+
 use crate::diarize::geometry::Geometry;
 use crate::diarize::observations::{Observations, dot};
 use crate::diarize::windows::{chunk_frames, frames_between, nearest_chunk};
@@ -51,6 +53,38 @@ fn expected_frames(geometry: &Geometry, chunk: usize, start: usize, window: usiz
     frames_between(geometry, offset, offset + window).len()
 }
 
+/// The windows that lie inside a chunk; without one, the one whose middle is nearest to the chunk's (ties: the earlier);
+/// empty only when there is no window at all.
+#[must_use]
+pub fn windows_inside(geometry: &Geometry, window: usize, seen: &Observations, chunk: usize) -> Range<usize> {
+    let start = geometry.chunk_start(chunk);
+    let first = seen.windows.partition_point(|w| *w < start);
+    let end = seen.windows.partition_point(|w| w + window <= start + geometry.window);
+    if first < end || seen.windows.is_empty() {
+        return first.min(end)..end;
+    }
+    let middle = start + geometry.window / 2;
+    let distance = |w: &usize| (seen.windows[*w] + window / 2).abs_diff(middle);
+    let near = [first.saturating_sub(1), first.min(seen.windows.len() - 1)];
+    let near = if distance(&near[1]) < distance(&near[0]) { near[1] } else { near[0] };
+    near..near + 1
+}
+
+/// Share of the frames of window `index` in which a local speaker of a chunk is alone.
+#[must_use]
+pub fn alone_share(
+    geometry: &Geometry,
+    window: usize,
+    seen: &Observations,
+    chunk: usize,
+    index: usize,
+    local: usize,
+) -> f64 {
+    let start = seen.windows[index];
+    let frames = chunk_frames(geometry, &seen.activity, chunk, start, start + window);
+    shares(frames, local, expected_frames(geometry, chunk, start, window)).alone
+}
+
 /// For each window, the largest share of its frames in which one local speaker is alone, in the nearest chunk.
 #[must_use]
 pub fn clean_shares(geometry: &Geometry, window: usize, seen: &Observations) -> Vec<f64> {
@@ -80,16 +114,9 @@ pub fn describe(
     let mut found = LocalSpeakers::default();
     for (chunk, masks) in seen.activity.iter().enumerate() {
         let any = masks.iter().fold(0, |all, mask| all | mask);
-        if any == 0 || seen.windows.is_empty() {
-            continue;
-        }
-        let start = geometry.chunk_start(chunk);
-        let mut range = seen.windows.partition_point(|w| *w < start)
-            ..seen.windows.partition_point(|w| w + window <= start + geometry.window);
+        let range = windows_inside(geometry, window, seen, chunk);
         if range.is_empty() {
-            // No window lies inside: a recording shorter than a window, or a chunk whose speech is all at its edge.
-            let near = seen.windows.partition_point(|w| *w < start).min(seen.windows.len() - 1);
-            range = near..near + 1;
+            continue;
         }
         for local in (0..8).filter(|local| any >> local & 1 == 1) {
             let shares: Vec<Shares> = range

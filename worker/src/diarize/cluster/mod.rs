@@ -24,12 +24,14 @@ use super::speaker_limits::SpeakerLimits;
 
 /// Finds the speakers of a recording and assigns every local speaker. Nobody, when nothing was embedded.
 ///
-/// `window` is in samples.
+/// `window` is in samples. Where only one voice can be told apart, but two people talk at once for long enough
+/// (`overlap_s`), a second speaker without a voice of his own gets what overlaps.
 #[must_use]
 pub fn find_speakers(
     geometry: &Geometry,
     window: usize,
     seen: &Observations,
+    overlap_s: f64,
     parameters: &SpectralParameters,
     limits: SpeakerLimits,
 ) -> Speakers {
@@ -46,13 +48,16 @@ pub fn find_speakers(
         .filter(|(_, share)| **share >= p.clean_share_min)
         .map(|(index, _)| index)
         .collect();
-    let centroids = if clean.len() as f64 * hop_s >= p.spectral_clean_s_min {
+    let mut centroids = if clean.len() as f64 * hop_s >= p.spectral_clean_s_min {
         by_windows(seen, &clean, hop_s, p, limits)
     } else if clean.len() >= limits.min() {
         by_linkage(seen, &clean, &found, hop_s, p, limits)
     } else {
         by_local_speakers(seen.dimension(), &found, p, limits)
     };
+    if centroids.len() == 1 && limits.max() > 1 && overlap_s >= p.second_speaker_s_min {
+        centroids.push(vec![0.0; seen.dimension()]);
+    }
     let assignment = assign(seen.activity.len(), &found.list, &centroids);
     Speakers { centroids, assignment }
 }

@@ -144,10 +144,10 @@ mod tests {
                 .for_each(|&j| row[j] = f64::from(cosine(i, j).max(0.0)));
         }
         let graph = Graph::of_cosines(&embeddings, 3, keep);
-        for i in 0..n {
+        for (i, row) in dense.iter().enumerate() {
             let sparse: Vec<(usize, f64)> = graph.edges(i).collect();
             let expected: Vec<(usize, f64)> =
-                (0..n).map(|j| (j, (dense[i][j] + dense[j][i]) / 2.0)).filter(|e| e.1 != 0.0).collect();
+                (0..n).map(|j| (j, (row[j] + dense[j][i]) / 2.0)).filter(|e| e.1 != 0.0).collect();
             assert_eq!(sparse.len(), expected.len());
             for ((j, w), (jj, ww)) in sparse.iter().zip(&expected) {
                 assert!(j == jj && (w - ww).abs() < 1e-6);

@@ -8,12 +8,17 @@ use super::neighbours::Graph;
 use super::{centroids, dense_labels, kmeans, nearest};
 use crate::diarize::speaker_limits::SpeakerLimits;
 
+/// Neighbours that a window keeps at least, itself among them: fewer fall apart into cliques.
+const NEIGHBOURS_MIN: usize = 5;
+
 /// Clusters unit-length embeddings (`[n, dimension]`, row-major) of windows `hop_s` apart; a label for each, dense.
 ///
-/// 1. Each window keeps its most similar ones. 2. `k` is the position of the largest gap between the lowest eigenvalues
-/// of the graph's Laplacian, among those that `limits` allow. 3. k-means on the first `k` eigenvectors. 4. Clusters of
-/// too little speech are dissolved into the nearest others. 5. Clusters whose centroids are too similar are joined,
-/// most similar first.
+/// 1. Each window keeps its most similar ones.
+/// 2. `k` is the position of the largest gap between the lowest eigenvalues of the graph's Laplacian, among those that
+///    `limits` allow.
+/// 3. k-means on the first `k` eigenvectors.
+/// 4. Clusters of too little speech are dissolved into the nearest others.
+/// 5. Clusters whose centroids are too similar are joined, most similar first.
 #[must_use]
 pub fn cluster(
     embeddings: &[f32],
@@ -28,7 +33,7 @@ pub fn cluster(
     }
     let p = parameters;
     let share = (p.neighbours_share * n as f64).ceil() as usize;
-    let keep = share.max((p.neighbours_s_min / hop_s).round() as usize).min(n);
+    let keep = share.max((p.neighbours_s_min / hop_s).round() as usize).max(NEIGHBOURS_MIN).min(n);
     let graph = Graph::of_cosines(embeddings, dimension, keep);
     // Without a wish, up to `speakers_max`; a wish may ask for more, and never gets more than it allows.
     let most = (p.speakers_max as usize).max(limits.min()).min(limits.max());
@@ -72,11 +77,11 @@ fn dissolve_small(
     let mut sizes = vec![0usize; clusters];
     labels.iter().for_each(|l| sizes[*l] += 1);
     let large: Vec<usize> = (0..clusters).filter(|l| sizes[*l] >= small).collect();
+    if large.is_empty() && min <= 1 {
+        return vec![0; labels.len()];
+    }
     if large.len() == clusters || large.len() < min {
         return labels;
-    }
-    if large.is_empty() {
-        return vec![0; labels.len()];
     }
     let all = centroids(embeddings, dimension, &labels);
     let kept: Vec<Vec<f32>> = large.iter().map(|l| all[*l].clone()).collect();
