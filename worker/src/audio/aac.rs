@@ -83,6 +83,18 @@ impl AacConfig {
         Some(bits.take(11)? == 0x2b7 && bits.object_type()? == 5 && bits.take(1)? == 1)
     }
 
+    /// Sample rate of the core, hertz; 0 for an index that stands for none.
+    pub(super) fn core_rate_hz(&self) -> u32 {
+        const RATES_HZ: [u32; 13] = [
+            96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+            7_350,
+        ];
+        if self.rate_index == 15 {
+            return self.rate_hz;
+        }
+        RATES_HZ.get(self.rate_index as usize).copied().unwrap_or(0)
+    }
+
     /// The config of the core alone, as plain AAC-LC.
     ///
     /// # Errors
@@ -138,6 +150,7 @@ mod tests {
         let bits: u32 = 5 << 27 | 7 << 23 | 2 << 19 | 4 << 15 | 2 << 10;
         let config = AacConfig::read(&bits.to_be_bytes()).unwrap();
         assert_eq!((config.object_type, config.high_efficiency), (2, true));
+        assert_eq!(config.core_rate_hz(), 22_050);
         assert_eq!(config.core().unwrap(), [0x13, 0x90]); // 00010 0111 0010 000
         // The backward-compatible form of the same: AAC-LC config, sync word, SBR.
         let bits: u64 = 2 << 59 | 7 << 55 | 2 << 51 | 0x2b7 << 37 | 5 << 32 | 1 << 31 | 4 << 27;

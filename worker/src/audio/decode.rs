@@ -47,8 +47,8 @@ pub(super) struct Decoder {
     engine: Engine,
     /// Short name of the codec, as documents carry it.
     pub codec: String,
-    /// An HE-AAC stream of which only the core is decoded.
-    pub core_only: bool,
+    /// Sample rate of the core, hertz, of an HE-AAC stream of which only that is decoded.
+    pub core_rate_hz: Option<u32>,
 }
 
 fn registry() -> &'static CodecRegistry {
@@ -75,17 +75,18 @@ impl Decoder {
         if params.codec == codec::CODEC_ID_OPUS {
             let head = OpusHead::read(params.extra_data.as_deref().unwrap_or_default())?;
             let engine = Engine::Opus(OpusDecoder::new(head)?);
-            return Ok(Self { engine, codec: "opus".to_owned(), core_only: false });
+            return Ok(Self { engine, codec: "opus".to_owned(), core_rate_hz: None });
         }
         if registry().get_audio_decoder(params.codec).is_none() {
             return Err(AudioError::unsupported(codec_name(params.codec)));
         }
         let mut params = params.clone();
-        let core_only = params.codec == codec::CODEC_ID_AAC && reduce_to_core(&mut params)?;
+        let core_rate_hz =
+            if params.codec == codec::CODEC_ID_AAC { reduce_to_core(&mut params)? } else { None };
         let decoder = make(&params)?;
         let codec = decoder.codec_info().short_name.to_owned();
         let engine = Engine::Library { decoder, params: Box::new(params) };
-        Ok(Self { engine, codec, core_only })
+        Ok(Self { engine, codec, core_rate_hz })
     }
 
     /// Decodes a packet. A decoder that panics is replaced by a fresh one.
@@ -176,13 +177,14 @@ fn too_complex(params: &AudioCodecParameters) -> AudioError {
     }
 }
 
-/// Opens an announced HE-AAC stream as its AAC-LC core; says whether it did.
-fn reduce_to_core(params: &mut AudioCodecParameters) -> Result<bool, AudioError> {
-    let Some(config) = params.extra_data.as_deref().and_then(AacConfig::read) else { return Ok(false) };
-    if config.high_efficiency || config.object_type != 2 {
-        params.extra_data = Some(config.core()?.into_boxed_slice());
+/// Opens an announced HE-AAC stream as its AAC-LC core; gives the core's sample rate if it did.
+fn reduce_to_core(params: &mut AudioCodecParameters) -> Result<Option<u32>, AudioError> {
+    let Some(config) = params.extra_data.as_deref().and_then(AacConfig::read) else { return Ok(None) };
+    if !config.high_efficiency && config.object_type == 2 {
+        return Ok(None);
     }
-    Ok(config.high_efficiency)
+    params.extra_data = Some(config.core()?.into_boxed_slice());
+    Ok(Some(config.core_rate_hz()))
 }
 
 fn codec_name(id: AudioCodecId) -> String {

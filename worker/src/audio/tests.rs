@@ -3,6 +3,7 @@
 use super::fixtures::{Noise, Wav, chunk, sine};
 use super::*;
 
+mod aac;
 mod damage;
 mod headers;
 mod levels;

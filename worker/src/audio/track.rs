@@ -23,6 +23,9 @@ const LEAD_IN_S: f64 = 0.1;
 /// A packet that stands for more than this is a claim, not a packet, seconds.
 const PACKET_S_MAX: f64 = 1.0;
 
+/// What the treble of HE-AAC is late, samples of the core (ISO/IEC 14496-3, 4.6.18.5).
+const SBR_DELAY: u64 = 481;
+
 /// Reads one audio track.
 pub(super) struct TrackReader {
     demux: Demux,
@@ -134,10 +137,9 @@ impl TrackReader {
     /// What was odd.
     pub(super) fn warnings(&self) -> Vec<AudioWarning> {
         let bytes = self.demux.unexplained_bytes();
-        let core_rate_hz = self.timeline.rate_hz();
         let lead_in = self.demux.format() == Format::Mpeg && self.damaged.is_lead_in(LEAD_IN_S);
         [
-            self.decoder.core_only.then_some(AudioWarning::CoreOnly { core_rate_hz }),
+            self.decoder.core_rate_hz.map(|core_rate_hz| AudioWarning::CoreOnly { core_rate_hz }),
             self.damaged.damaged().filter(|_| !lead_in),
             self.missing.missing(),
             self.ending.clone(),
@@ -204,9 +206,11 @@ impl TrackReader {
             }
         }
         if let Some(edit) = self.demux.edit() {
+            // The list counts the delay of the treble's decoder, which the core does not have.
+            let early_s = self.decoder.core_rate_hz.map_or(0.0, |rate_hz| seconds(SBR_DELAY, rate_hz));
             window.late_s = edit.late_s;
-            window.skip_s = edit.from_s;
-            window.until_s = edit.length_s.map(|length_s| edit.from_s + length_s);
+            window.skip_s = (edit.from_s - early_s).max(0.0);
+            window.until_s = edit.length_s.map(|length_s| window.skip_s + length_s);
         }
         window
     }
