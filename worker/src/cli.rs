@@ -4,30 +4,22 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::workbench::DeviceChoice;
-
 /// Finds out who spoke when.
 #[derive(Debug, Parser)]
 #[command(name = "rollcall-worker", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to log, as a tracing filter (`info`, `worker=debug`).
-    #[arg(long, global = true, env = "ROLLCALL_LOG", default_value = "warn", hide_default_value = true)]
-    pub log: String,
-    /// How to log.
-    #[arg(long, global = true, env = "ROLLCALL_LOG_FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    /// A file of settings; flags and the environment overrule it.
+    #[arg(long, global = true, env = common::config::VARIABLE, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log, as a tracing filter (`info`, `worker=debug`) [default: warn].
+    #[arg(long, global = true, env = "ROLLCALL_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log: `text` or `json` [default: text].
+    #[arg(long, global = true, env = "ROLLCALL_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// The subcommands.
@@ -44,12 +36,12 @@ pub enum Command {
 /// Where and with what to run.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
-    /// The model bundle: a folder, or NAME[@VERSION] in ROLLCALL_HOME.
-    #[arg(long, env = "ROLLCALL_BUNDLE", default_value = "starter")]
-    pub bundle: String,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, env = "ROLLCALL_DEVICE", default_value = "auto", value_parser = parse_device)]
-    pub device: DeviceChoice,
+    /// The model bundle: a folder, or NAME[@VERSION] in ROLLCALL_HOME [default: starter].
+    #[arg(long, env = "ROLLCALL_BUNDLE")]
+    pub bundle: Option<String>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N` [default: auto].
+    #[arg(long, env = "ROLLCALL_DEVICE")]
+    pub device: Option<String>,
     /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
     #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
@@ -141,17 +133,4 @@ pub struct SelftestArgs {
     /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
     #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-}
-
-fn parse_device(text: &str) -> Result<DeviceChoice, String> {
-    match text {
-        "auto" => Ok(DeviceChoice::Auto),
-        "cpu" => Ok(DeviceChoice::Cpu),
-        "cuda" => Ok(DeviceChoice::Cuda(0)),
-        _ => text
-            .strip_prefix("cuda:")
-            .and_then(|n| n.parse().ok())
-            .map(DeviceChoice::Cuda)
-            .ok_or_else(|| format!("neither `auto`, `cpu`, `cuda` nor `cuda:N`: `{text}`")),
-    }
 }

@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use common::config::{Settings, SettingsError};
 use common::home::Home;
 use common::speech::transcript::{self, Limits, Transcript};
+use tracing_subscriber::EnvFilter;
+use worker::audio::AudioLimits;
 use worker::bench;
-use worker::cli::{BenchArgs, Cli, Command, EngineArgs, LogFormat, RunArgs, SelftestArgs};
+use worker::cli::{BenchArgs, Cli, Command, EngineArgs, RunArgs, SelftestArgs};
 use worker::device::bundle::Bundle;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
@@ -28,21 +31,20 @@ const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = start_logging(&cli) {
-        return complain(&error, MISUSED);
-    }
-    let outcome = match cli.command {
-        Command::Run(args) => run_command(args),
-        Command::Bench(args) => bench_command(args),
-        Command::Selftest(args) => selftest_command(&args),
-    };
+    let outcome = Settings::read(cli.config.as_deref()).map_err(anyhow::Error::from).and_then(|settings| {
+        start_logging(&cli, &settings)?;
+        match cli.command {
+            Command::Run(args) => run_command(args, settings),
+            Command::Bench(args) => bench_command(args, settings),
+            Command::Selftest(args) => selftest_command(&args, &settings),
+        }
+    });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
-            let setup =
-                error.downcast_ref::<SetupError>().is_some() || error.downcast_ref::<Usage>().is_some();
-            complain(&error, if setup { MISUSED } else { FAILED })
+            let misused = error.is::<SetupError>() || error.is::<Usage>() || error.is::<SettingsError>();
+            complain(&error, if misused { MISUSED } else { FAILED })
         }
     }
 }
@@ -52,13 +54,16 @@ fn main() -> ExitCode {
 #[error("{0}")]
 struct Usage(String);
 
-fn start_logging(cli: &Cli) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
-        .with_context(|| format!("not a log filter: `{}`", cli.log))?;
+fn start_logging(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let given = cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("warn");
+    // The demultiplexers log what they skip; the result's warnings say it better.
+    let filter = EnvFilter::try_new(format!("symphonia=off,{given}"))
+        .map_err(|_| Usage(format!("not a log filter: `{given}`")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().init(),
+    match cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text") {
+        "text" => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        "json" => builder.json().init(),
+        other => bail!(Usage(format!("not a log format (`text` or `json`): `{other}`"))),
     }
     Ok(())
 }
@@ -76,30 +81,35 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn home(given: Option<std::path::PathBuf>) -> anyhow::Result<Home> {
-    given.map(Home::at).or_else(|| Home::from_environment(|name| std::env::var(name).ok())).ok_or_else(|| {
-        Usage("no home folder: none of `ROLLCALL_HOME`, `XDG_DATA_HOME` and `HOME` is set".into()).into()
-    })
+fn home(given: Option<PathBuf>, settings: &Settings) -> anyhow::Result<Home> {
+    given
+        .or_else(|| settings.home.clone())
+        .map(Home::at)
+        .or_else(|| Home::from_environment(|name| std::env::var(name).ok()))
+        .ok_or_else(|| {
+            Usage("no home folder: none of `ROLLCALL_HOME`, `XDG_DATA_HOME` and `HOME` is set".into()).into()
+        })
 }
 
-fn open(args: EngineArgs) -> anyhow::Result<Workbench> {
+fn open(args: EngineArgs, settings: Settings) -> anyhow::Result<Workbench> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let device = args.device.or_else(|| settings.device.clone()).unwrap_or_else(|| "auto".to_owned());
     Ok(Workbench::open(Setup {
-        bundle: args.bundle,
-        home: home(args.home)?,
-        device: args.device,
+        home: home(args.home, &settings)?,
+        bundle: args.bundle.or(settings.bundle).unwrap_or_else(|| "starter".to_owned()),
+        device: device.parse().map_err(Usage)?,
         threads: args.threads.map_or(cores, usize::from),
         batch_rows: args.batch_rows.map(usize::from),
-        limits: worker::audio::AudioLimits::default(),
+        limits: AudioLimits::default(),
     })?)
 }
 
-fn run_command(args: RunArgs) -> anyhow::Result<bool> {
+fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
     let speakers = speaker_limits(&args)?;
     let transcript =
         args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
     let display = Display::new(std::io::stderr().is_terminal());
-    let bench = open(args.engine)?;
+    let bench = open(args.engine, settings)?;
     let plan = Plan {
         audio: args.audio,
         out: args.out,
@@ -139,16 +149,16 @@ fn read_transcript(path: &Path, recordings: usize) -> anyhow::Result<Arc<Transcr
     Ok(Arc::new(transcript))
 }
 
-fn bench_command(args: BenchArgs) -> anyhow::Result<bool> {
+fn bench_command(args: BenchArgs, settings: Settings) -> anyhow::Result<bool> {
     let json = args.json;
-    let bench = open(args.engine)?;
+    let bench = open(args.engine, settings)?;
     let report = bench::measure(&bench, &args.audio, usize::from(args.repeat))?;
     print(&if json { report.to_json() } else { report.to_table() });
     Ok(true)
 }
 
-fn selftest_command(args: &SelftestArgs) -> anyhow::Result<bool> {
-    let home = home(args.home.clone())?;
+fn selftest_command(args: &SelftestArgs, settings: &Settings) -> anyhow::Result<bool> {
+    let home = home(args.home.clone(), settings)?;
     let environment = library::environment(&library::expected_path(&home)).map_err(SetupError::from)?;
     let bundle = Bundle::open(&args.bundle.to_string_lossy(), &home).map_err(SetupError::from)?;
     let mut engine = CpuEngine::load(&environment, &bundle)?;

@@ -1,6 +1,7 @@
 //! What every job of a process shares: the bundle, the device, the limits.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use common::home::Home;
 
@@ -42,6 +43,23 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPU with this number.
     Cuda(u32),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("not a device (`auto`, `cpu`, `cuda` or `cuda:N`): `{text}`")),
+        }
+    }
 }
 
 /// The bundle, the device and the limits.
