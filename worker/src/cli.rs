@@ -11,7 +11,7 @@ pub struct Cli {
     /// A file of settings; flags and the environment overrule it.
     #[arg(long, global = true, env = common::config::VARIABLE, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to log, as a tracing filter (`info`, `worker=debug`) [default: warn].
+    /// What to log, as a tracing filter (`info`, `worker=debug`) [default: info].
     #[arg(long, global = true, env = "ROLLCALL_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// How to log: `text` or `json` [default: text].

@@ -55,9 +55,9 @@ fn main() -> ExitCode {
 struct Usage(String);
 
 fn start_logging(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
-    let given = cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("warn");
-    // The demultiplexers log what they skip; the result's warnings say it better.
-    let filter = EnvFilter::try_new(format!("symphonia=off,{given}"))
+    let given = cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("info");
+    // The demultiplexers log what they skip; the result's warnings say it better. ONNX Runtime tells its life story.
+    let filter = EnvFilter::try_new(format!("symphonia=off,ort=warn,{given}"))
         .map_err(|_| Usage(format!("not a log filter: `{given}`")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text") {

@@ -20,6 +20,9 @@ use crate::diarize::windows::WindowPlan;
 /// Embedding requests that may wait for the device at once; each is small.
 const EMBEDDING_REQUESTS_MAX: usize = 12;
 
+/// Longest stretch of a recording whose samples are kept for windows that wait for a batch to fill, samples.
+const WAITING_SAMPLES_MAX: usize = 30 * 16_000;
+
 /// Engine time that a recording took, by network, summed over lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineTime {
@@ -190,7 +193,11 @@ impl<'a> Observer<'a> {
     /// Queues the windows that wait, in requests of the batch size; the rest stays until `all`.
     fn submit_windows(&mut self, all: bool) -> Result<(), DeviceError> {
         let rows_max = self.device.limits().embedding_rows_max;
-        while !self.windows_waiting.is_empty() && (all || self.windows_waiting.len() >= rows_max) {
+        while let Some(&oldest) = self.windows_waiting.first()
+            && (all
+                || self.windows_waiting.len() >= rows_max
+                || self.tape.end() > oldest + WAITING_SAMPLES_MAX)
+        {
             let count = self.windows_waiting.len().min(rows_max);
             let starts: Vec<usize> = self.windows_waiting.drain(..count).collect();
             let (first, last) = (starts[0], starts[count - 1]);

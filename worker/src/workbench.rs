@@ -11,11 +11,13 @@ use crate::device::bundle::{Bundle, BundleError};
 use crate::device::handle::Device;
 use crate::device::ort::engine::{CpuEngine, StartError};
 use crate::device::ort::library::{self, LibraryError};
+use crate::selftest::{self, SelfTestError};
 
-/// Rows of one segmentation batch on a CPU: 16 chunks of 10 s are within 5 % of the speed of 32 at half the memory.
-pub const SEGMENTATION_ROWS: usize = 16;
+/// Rows of one segmentation batch on a CPU. Measured with two lanes: 2, 4, 8 and 16 chunks take 264, 352, 526 and
+/// 890 MB, and from 4 on nothing gets faster.
+pub const SEGMENTATION_ROWS: usize = 4;
 /// Rows of one embedding batch on a CPU; larger ones gain nothing.
-pub const EMBEDDING_ROWS: usize = 8;
+pub const EMBEDDING_ROWS: usize = 4;
 
 /// What to set up.
 #[derive(Debug, Clone)]
@@ -74,6 +76,17 @@ pub struct Workbench {
     pub limits: AudioLimits,
 }
 
+/// Why an engine takes no work.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Its networks do not load.
+    #[error(transparent)]
+    Load(#[from] StartError),
+    /// It computes something else than the machine the bundle was built on.
+    #[error("the self-test failed")]
+    SelfTest(#[from] SelfTestError),
+}
+
 /// Why no job can run.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -84,12 +97,12 @@ pub enum SetupError {
     #[error(transparent)]
     Library(#[from] LibraryError),
     /// The networks do not load.
-    #[error("the networks of bundle `{bundle}` do not load")]
+    #[error("the networks of the bundle cannot be used: {}", bundle.display())]
     Engine {
         /// The bundle's folder.
         bundle: PathBuf,
         /// Why.
-        source: StartError,
+        source: LaneError,
     },
     /// A GPU was asked for.
     #[error("no GPU can be used: {reason}")]
@@ -133,7 +146,7 @@ impl SetupError {
 }
 
 impl Workbench {
-    /// Opens the bundle, loads the library and starts the device.
+    /// Opens the bundle, loads the library and starts the device; every engine proves itself on the self-test first.
     ///
     /// # Errors
     /// See [`SetupError`].
@@ -153,7 +166,11 @@ impl Workbench {
         let factories: Vec<_> = (0..setup.threads.max(1))
             .map(|_| {
                 let (environment, bundle) = (environment.clone(), bundle.clone());
-                move || CpuEngine::load(&environment, &bundle)
+                move || {
+                    let mut engine = CpuEngine::load(&environment, &bundle)?;
+                    selftest::check(&mut engine, &bundle.manifest)?;
+                    Ok(engine)
+                }
             })
             .collect();
         let device = Device::start(factories, limits)

@@ -140,7 +140,7 @@ fn infer(
     let tensor = TensorRef::from_array_view((shape, input)).map_err(library)?;
     let outputs = session.run(ort::inputs![tensor]).map_err(library)?;
     let (shape, values) = outputs[0].try_extract_tensor::<f32>().map_err(library)?;
-    if values.iter().any(|v| v.is_nan()) {
+    if values.iter().any(|v| !v.is_finite()) {
         return Err(EngineError::NotFinite { network });
     }
     out.extend_from_slice(values);

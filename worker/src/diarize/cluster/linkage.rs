@@ -28,33 +28,36 @@ pub fn threshold(found: &LocalSpeakers, parameters: &LinkageParameters, clean_s_
 }
 
 /// Merges the most similar pair of clusters (mean similarity of their members; ties: the lowest indices) while it is at
-/// least `threshold`, within `limits`. Returns a cluster for each row, numbered by first member.
+/// least `threshold`. Returns a cluster for each row, numbered by first member.
+///
+/// Only clusters of at least `small` members count for `limits`: an outlier alone does not take the place of a speaker.
+/// While more than `limits.max()` of them are left, merging goes on below the threshold; a merge that would leave fewer
+/// than `limits.min()` is refused.
 ///
 /// O(n³) time at worst, O(n²) memory: callers bound `rows`.
 #[must_use]
-pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, limits: SpeakerLimits) -> Vec<usize> {
+pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, small: usize, limits: SpeakerLimits) -> Vec<usize> {
     let n = rows.len();
     let mut similarity: Vec<Vec<f64>> =
         rows.iter().map(|a| rows.iter().map(|b| inner(a, b)).collect()).collect();
-    let mut sizes = vec![1.0; n];
+    let mut sizes = vec![1usize; n];
     let mut label: Vec<usize> = (0..n).collect();
     let mut alive: Vec<usize> = (0..n).collect();
-    while alive.len() > limits.min() {
-        let mut best = (f64::NEG_INFINITY, 0, 0);
-        for (x, &i) in alive.iter().enumerate() {
-            for &j in &alive[x + 1..] {
-                if similarity[i][j] > best.0 {
-                    best = (similarity[i][j], i, j);
-                }
-            }
-        }
-        let (value, i, j) = best;
-        if i == j || (value < threshold && alive.len() <= limits.max()) {
+    loop {
+        let large = alive.iter().filter(|i| sizes[**i] >= small).count();
+        let Some((value, i, j)) = most_similar(&similarity, &alive) else { break };
+        if value < threshold && large <= limits.max() {
             break;
         }
+        if sizes[i] >= small && sizes[j] >= small && large <= limits.min() {
+            // Stays refused: the mean with a refused pair is refused, too.
+            similarity[i][j] = f64::NEG_INFINITY;
+            similarity[j][i] = f64::NEG_INFINITY;
+            continue;
+        }
+        let (a, b) = (sizes[i] as f64, sizes[j] as f64);
         for &other in &alive {
-            let merged =
-                (sizes[i] * similarity[i][other] + sizes[j] * similarity[j][other]) / (sizes[i] + sizes[j]);
+            let merged = (a * similarity[i][other] + b * similarity[j][other]) / (a + b);
             similarity[i][other] = merged;
             similarity[other][i] = merged;
         }
@@ -63,6 +66,19 @@ pub fn average_linkage(rows: &[Vec<f64>], threshold: f64, limits: SpeakerLimits)
         label.iter_mut().filter(|l| **l == j).for_each(|l| *l = i);
     }
     super::dense_labels(&label)
+}
+
+/// The most similar pair that is not refused.
+fn most_similar(similarity: &[Vec<f64>], alive: &[usize]) -> Option<(f64, usize, usize)> {
+    let mut best = None;
+    for (x, &i) in alive.iter().enumerate() {
+        for &j in &alive[x + 1..] {
+            if similarity[i][j] > best.map_or(f64::NEG_INFINITY, |(value, _, _)| value) {
+                best = Some((similarity[i][j], i, j));
+            }
+        }
+    }
+    best
 }
 
 /// Members (index, label) of clusters with at least `small` members. When all clusters are smaller, the largest size
@@ -97,11 +113,11 @@ mod tests {
     #[test]
     fn merges_down_to_the_threshold() {
         let free = SpeakerLimits::default();
-        assert_eq!(average_linkage(&rows(), 0.9, free), [0, 1, 0, 2]);
+        assert_eq!(average_linkage(&rows(), 0.9, 1, free), [0, 1, 0, 2]);
         // 1 and 3 have similarity 0.8; the mean of 0 and 2 against 3 is about 0.67.
-        assert_eq!(average_linkage(&rows(), 0.75, free), [0, 1, 0, 1]);
-        assert_eq!(average_linkage(&rows(), -1.0, free), [0, 0, 0, 0]);
-        assert!(average_linkage(&[], 0.5, free).is_empty());
+        assert_eq!(average_linkage(&rows(), 0.75, 1, free), [0, 1, 0, 1]);
+        assert_eq!(average_linkage(&rows(), -1.0, 1, free), [0, 0, 0, 0]);
+        assert!(average_linkage(&[], 0.5, 1, free).is_empty());
     }
 
     #[test]
@@ -119,10 +135,24 @@ mod tests {
     #[test]
     fn limits_overrule_the_threshold() {
         let limits = |min, max| SpeakerLimits::new(min, max).expect("in bounds");
-        let clusters = |limits| average_linkage(&rows(), 0.9, limits).into_iter().max().map(|l| l + 1);
+        let clusters = |limits| average_linkage(&rows(), 0.9, 1, limits).into_iter().max().map(|l| l + 1);
         assert_eq!(clusters(limits(1, 1)), Some(1));
         assert_eq!(clusters(limits(1, 2)), Some(2));
         assert_eq!(clusters(limits(4, 9)), Some(4));
+    }
+
+    #[test]
+    fn outliers_do_not_take_the_place_of_speakers() {
+        // Two pairs and an outlier between them; two speakers are wanted, and a speaker has two windows at least.
+        let rows = vec![vec![1.0, 0.0], vec![0.99, 0.14], vec![0.0, 1.0], vec![0.14, 0.99], vec![-0.7, -0.7]];
+        let exactly = |n| SpeakerLimits::new(n, n).expect("in bounds");
+        assert_eq!(average_linkage(&rows, 0.9, 2, exactly(2)), [0, 0, 1, 1, 2]);
+        assert_eq!(
+            average_linkage(&rows, 0.1, 2, exactly(2))[..4],
+            [0, 0, 1, 1],
+            "two are wanted: they stay two"
+        );
+        assert_eq!(average_linkage(&rows, 0.9, 2, exactly(1))[..4], [0, 0, 0, 0]);
     }
 
     #[test]
