@@ -1,3 +1,13 @@
-//! What a job is: options, failures.
+//! What a job is: its specification, its record, every legal change of it, and the decisions about it.
+//!
+//! Everything in this folder but the use cases is pure: time, randomness and limits are arguments.
 
 pub mod failure;
+pub mod id;
+pub mod lease;
+pub mod notice;
+pub mod record;
+pub mod retry;
+pub mod spec;
+pub mod transition;
+pub mod worker;
