@@ -4,6 +4,7 @@
 
 pub mod failure;
 pub mod id;
+pub mod lane;
 pub mod lease;
 pub mod notice;
 pub mod record;

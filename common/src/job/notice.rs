@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::JobId;
-use super::spec::Lane;
+use super::id::{JobId, JobIdError};
+use super::lane::{Lane, LaneError};
 
 /// The version this code writes and reads.
 pub const VERSION: u32 = 1;
@@ -72,8 +72,8 @@ impl JobNotice {
         if wire.v != VERSION {
             return Err(NoticeError::Version { version: wire.v });
         }
-        let job = wire.job.parse().map_err(|error: super::id::JobIdError| malformed(error.to_string()))?;
-        let lane = Lane::parse(&wire.lane).ok_or_else(|| malformed(format!("lane: `{}`", wire.lane)))?;
+        let job = wire.job.parse().map_err(|error: JobIdError| malformed(error.to_string()))?;
+        let lane = wire.lane.parse().map_err(|error: LaneError| malformed(error.to_string()))?;
         Ok(Self { job, lane })
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::lane::Lane;
+
 /// Longest URI of audio, transcript, output and callback, bytes.
 pub const URI_BYTES_MAX: usize = 4096;
 /// Most tags of a job.
@@ -98,51 +100,6 @@ pub enum JobKind {
         /// The voice's name.
         name: String,
     },
-}
-
-/// The three priorities, each with a queue of its own, highest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Lane {
-    /// Before everything else.
-    High,
-    /// The default.
-    #[default]
-    Normal,
-    /// When nothing else waits.
-    Low,
-}
-
-impl Lane {
-    /// Every lane, highest first.
-    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
-
-    /// `high`, `normal` or `low`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
-        }
-    }
-
-    /// The lane of that name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|lane| lane.as_str() == text)
-    }
-
-    /// Its place in [`Lane::ALL`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// An object that a job reads, and what is known about its content.

@@ -131,6 +131,17 @@ pub enum Ended {
 }
 
 impl JobRecord {
+    /// A job that was just accepted completes at once with the result of `source`.
+    ///
+    /// # Panics
+    /// When `source` is not exported: its stable keys are what this job's documents are copied from.
+    pub fn complete_from(&mut self, source: &Self, now: Timestamp) {
+        assert!(source.exported_at.is_some(), "only exported results are shared");
+        self.finish(JobState::Completed, now);
+        self.result.clone_from(&source.result);
+        self.cached_from = Some(source.id);
+    }
+
     /// A due job becomes available.
     ///
     /// # Panics
