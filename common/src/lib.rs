@@ -4,7 +4,9 @@
 //! glossary (`ARCHITECTURE.md`), and its documentation states an invariant. With default features off this crate
 //! knows no network, no async runtime and no inference library; `tests/run.sh` proves it.
 
+pub mod adapter;
 pub mod home;
 pub mod job;
 pub mod model;
+pub mod port;
 pub mod speech;

@@ -1,3 +1,4 @@
 //! What a job is: options, failures.
 
 pub mod failure;
+pub mod lane;

@@ -1,0 +1,3 @@
+//! The ports inside one process: for `rollcall-worker run`, the simulator, and the conformance suites.
+
+pub mod broker;
