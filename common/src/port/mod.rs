@@ -3,4 +3,6 @@
 //! A port is a small trait of `Send` futures, bound to no runtime. Each has one conformance suite (`tests/conformance`)
 //! that every adapter passes.
 
+pub mod broker;
 pub mod job_store;
+pub mod object_store;
