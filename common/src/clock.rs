@@ -4,6 +4,8 @@
 //! own clock; [`Monotonic`] is for one process's deadlines, and the two never mix.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point on a wall clock: milliseconds since 1970-01-01T00:00:00Z.
@@ -50,6 +52,35 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Monotonic {
         Monotonic(millis(self.origin.elapsed()))
+    }
+}
+
+/// Clocks that stand until somebody moves them: the simulator's, and every test's. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct ManualClock {
+    now_ms: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// Both clocks show `start`.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { now_ms: Arc::new(AtomicU64::new(start.as_millis())) }
+    }
+
+    /// Both clocks go on by `length`.
+    pub fn advance(&self, length: Duration) {
+        self.now_ms.fetch_add(millis(length), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(self.now_ms.load(Ordering::SeqCst))
     }
 }
 

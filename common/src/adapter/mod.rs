@@ -4,3 +4,5 @@
 //! behind a feature of its name.
 
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
