@@ -6,6 +6,7 @@
 
 pub mod adapter;
 pub mod clock;
+pub mod fleet;
 pub mod home;
 pub mod job;
 pub mod model;

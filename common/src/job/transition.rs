@@ -426,7 +426,7 @@ mod tests {
         for company_in in 0..=5 {
             let (mut record, mut key) = running();
             for crash in 1..=5 {
-                let after = super::super::retry::after_crash(record.crashes, &record.spec.limits);
+                let after = retry::after_crash(record.crashes, &record.spec.limits);
                 record.end_lease(&key, after, crash != company_in, at(crash * 100));
                 if record.state == JobState::Available {
                     key = record.lease(&worker(), Nonce::new([9; 16]), LEASE, at(crash * 100 + 1));

@@ -132,12 +132,17 @@ async fn answer<B: Bench>(bench: &B, store: &B::Store, step: &Step) -> String {
         None => LeaseKey { job: id(job), token: 1, nonce: Nonce::new([0; 16]) },
     };
     match step.clone() {
-        Step::Insert(job) => match store.insert(*job).await.unwrap() {
-            Inserted::Accepted(record) => format!("accepted {:?}", timeless(record)),
-            Inserted::Cached(record) => format!("cached {:?}", timeless(record)),
-            Inserted::Same(record) => format!("same {:?}", timeless(record)),
-            Inserted::Poison { job } => format!("poison {job}"),
-        },
+        Step::Insert(job) => {
+            let told = match store.insert(*job).await.unwrap() {
+                Inserted::Accepted(record) => format!("accepted {:?}", timeless(record)),
+                Inserted::Cached(record) => format!("cached {:?}", timeless(record)),
+                Inserted::Same(record) => format!("same {:?}", timeless(record)),
+                Inserted::Poison { job } => format!("poison {job}"),
+            };
+            // A delay of a moment is over in both stores before the next step.
+            bench.pass(store, MOMENT * 2).await;
+            told
+        }
         Step::Acquire { job, worker, nonce, short: is_short } => {
             let request = request(id(job), &format!("w{worker}"), nonce, short(is_short));
             let told = match store.acquire(request).await.unwrap() {
