@@ -1,3 +1,4 @@
 //! The ports inside one process: for `rollcall-worker run`, the simulator, and the conformance suites.
 
 pub mod broker;
+pub mod object_store;
