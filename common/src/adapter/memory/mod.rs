@@ -2,3 +2,4 @@
 
 pub mod broker;
 pub mod job_store;
+pub mod object_store;
