@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::clock::{Clock, ManualClock, Monotonic, Timestamp};
+use common::clock::{ManualClock, Monotonic, Timestamp};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::id::JobId;
 use common::job::lease::{LeaseKey, Nonce};
