@@ -9,6 +9,8 @@ use common::job::failure::{FailureClass, FailureCode};
 use common::job::id::JobId;
 use common::job::lease::LeaseKey;
 use common::job::record::{JobRecord, JobState};
+use common::job::spec::ContentDigest;
+use common::job::transition::Settled;
 use common::object_key;
 use common::port::job_store::OutboxEntry;
 use common::port::object_store::ObjectStore;
@@ -33,8 +35,8 @@ pub enum Call {
     Settled {
         /// By whom.
         key: LeaseKey,
-        /// Whether it was applied.
-        applied: bool,
+        /// What became of it.
+        settled: Settled,
         /// Whether the attempt failed by its own account: only then may an attempt be counted.
         failed: bool,
     },
@@ -71,11 +73,66 @@ impl Seen {
     }
 }
 
+/// What happened in a run, to see that the interesting things do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// Jobs that completed.
+    pub completed: u64,
+    /// Jobs discarded for a failure.
+    pub discarded: u64,
+    /// Jobs discarded for crashes.
+    pub worker_lost: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// Jobs that were waiting for another attempt.
+    pub retryable: u64,
+    /// Leases that rescue ended.
+    pub leases_ended: u64,
+    /// Leases that were handed back.
+    pub handed_back: u64,
+    /// Settlements by somebody whose lease was lost.
+    pub settled_late: u64,
+    /// Settlements repeated because an answer was lost.
+    pub settled_again: u64,
+    /// Retries by a person.
+    pub retried: u64,
+    /// Bells rung again.
+    pub rung: u64,
+    /// Exports by rescue.
+    pub exports_rescued: u64,
+    /// Folders of lost attempts that were emptied.
+    pub swept: u64,
+}
+
+impl Coverage {
+    /// Every count with its name.
+    #[must_use]
+    pub fn counts(&self) -> [(&'static str, u64); 13] {
+        [
+            ("completed", self.completed),
+            ("discarded", self.discarded),
+            ("worker_lost", self.worker_lost),
+            ("cancelled", self.cancelled),
+            ("retryable", self.retryable),
+            ("leases_ended", self.leases_ended),
+            ("handed_back", self.handed_back),
+            ("settled_late", self.settled_late),
+            ("settled_again", self.settled_again),
+            ("retried", self.retried),
+            ("rung", self.rung),
+            ("exports_rescued", self.exports_rescued),
+            ("swept", self.swept),
+        ]
+    }
+}
+
 /// What is remembered of a run.
 #[derive(Debug, Default)]
 pub struct Checker {
     /// What was found, the first first.
     pub violations: Vec<Violation>,
+    /// What happened.
+    pub coverage: Coverage,
     seen: BTreeMap<JobId, Seen>,
     settled: BTreeSet<(JobId, u64)>,
     newest_token: BTreeMap<JobId, u64>,
@@ -98,21 +155,24 @@ impl Checker {
     }
 
     /// After every effect on the job store.
-    pub fn observe(&mut self, call: &Call, jobs: &MemoryJobStore, objects: &MemoryStore, now: Timestamp) {
+    pub fn observe(&mut self, call: &Call, jobs: &MemoryJobStore, objects: &MemoryStore) {
         match call {
             Call::Acquired(key) => {
                 let newest = self.newest_token.entry(key.job).or_default();
                 *newest = key.token.max(*newest);
             }
-            Call::Settled { key, applied: true, .. } => self.settlement(key),
+            Call::Settled { key, settled: Settled::Applied(_), .. } => self.settlement(key),
+            Call::Settled { settled: Settled::Lost, .. } => self.coverage.settled_late += 1,
+            Call::Settled { settled: Settled::Already(_), .. } => self.coverage.settled_again += 1,
             Call::Cancelled(job) => {
                 self.cancelled.insert(*job);
             }
             Call::Retried(job) => {
                 self.cancelled.remove(job);
+                self.coverage.retried += 1;
             }
             Call::BellsDeleted(entries) => self.bells_deleted(entries),
-            Call::Settled { .. } | Call::LeaseEnded | Call::Other => {}
+            Call::LeaseEnded | Call::Other => {}
         }
         let mut changed = Vec::new();
         jobs.for_each(|record| {
@@ -127,7 +187,7 @@ impl Checker {
                 self.change(old, &record, call);
             }
             if new.state == JobState::Completed && old.is_none_or(|old| old.state != JobState::Completed) {
-                self.completion(&record, objects, now);
+                self.completion(&record, objects);
             }
             self.seen.insert(record.id, new);
         }
@@ -183,6 +243,24 @@ impl Checker {
         if became && new.state == JobState::Discarded {
             self.discard(new);
         }
+        self.cover(old, new, became);
+    }
+
+    fn cover(&mut self, old: &Seen, new: &JobRecord, became: bool) {
+        let cover = &mut self.coverage;
+        cover.leases_ended += u64::from(new.crashes > old.crashes);
+        let back = became && old.state == JobState::Running && new.state == JobState::Available;
+        cover.handed_back += u64::from(back && new.crashes == old.crashes);
+        let lost = new.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::WorkerLost);
+        match new.state {
+            _ if !became => {}
+            JobState::Completed => cover.completed += 1,
+            JobState::Discarded if lost => cover.worker_lost += 1,
+            JobState::Discarded => cover.discarded += 1,
+            JobState::Cancelled => cover.cancelled += 1,
+            JobState::Retryable => cover.retryable += 1,
+            JobState::Scheduled | JobState::Available | JobState::Running => {}
+        }
     }
 
     fn discard(&mut self, record: &JobRecord) {
@@ -197,15 +275,18 @@ impl Checker {
         }
     }
 
-    fn completion(&mut self, record: &JobRecord, objects: &MemoryStore, _now: Timestamp) {
-        let Some(folder) = object_key::result_source(record) else {
-            self.found("J3", format!("{} completed without a result", record.id));
-            return;
-        };
+    fn completion(&mut self, record: &JobRecord, objects: &MemoryStore) {
+        match object_key::result_source(record) {
+            Some(folder) => self.documents(record, &folder, objects),
+            None => self.found("J3", format!("{} completed without a result", record.id)),
+        }
+    }
+
+    fn documents(&mut self, record: &JobRecord, folder: &str, objects: &MemoryStore) {
         for document in record.result.iter().flat_map(|result| &result.documents) {
             let key = format!("{folder}{}", document.name);
             let bytes = World::at_once(objects.read(&key, 1 << 20));
-            let digest = bytes.as_ref().map(|bytes| common::job::spec::ContentDigest::of(bytes));
+            let digest = bytes.as_ref().map(|bytes| ContentDigest::of(bytes));
             if digest != Ok(document.sha256) {
                 self.found("J3", format!("{key} is not what the record says: {digest:?}"));
             }
@@ -242,9 +323,12 @@ impl Checker {
     }
 
     /// At the end of a run.
-    pub fn end(&mut self, quiet: bool, jobs: &MemoryJobStore) {
-        let mut open = Vec::new();
+    pub fn end(&mut self, quiet: bool, jobs: &MemoryJobStore, objects: &MemoryStore) {
+        let (mut open, mut completed) = (Vec::new(), Vec::new());
         jobs.for_each(|record| {
+            if record.state == JobState::Completed {
+                completed.push(record.clone());
+            }
             let exported = record.state != JobState::Completed || record.exported_at.is_some();
             if !record.state.is_final() || !exported {
                 open.push(format!("{} is {:?}", record.id, record.state));
@@ -254,6 +338,9 @@ impl Checker {
             self.found("J1", open.join(", "));
         } else if !quiet {
             self.found("J1", "the run does not come to rest".to_owned());
+        }
+        for record in completed.iter().filter(|record| record.exported_at.is_some()) {
+            self.documents(record, &object_key::results(record.id), objects);
         }
     }
 

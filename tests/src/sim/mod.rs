@@ -12,6 +12,7 @@
 
 pub mod checker;
 pub mod dice;
+pub mod lists;
 pub mod plan;
 pub mod planted;
 pub mod ports;
@@ -20,5 +21,5 @@ mod run;
 mod store;
 mod world;
 
-pub use checker::Violation;
+pub use checker::{Coverage, Violation};
 pub use run::{Outcome, run};

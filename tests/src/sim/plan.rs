@@ -26,6 +26,10 @@ pub enum Op {
     DoubleMessage,
     /// Every message in the broker is lost.
     LoseAllMessages,
+    /// Nobody reaches any server for this long, milliseconds.
+    Outage(u64),
+    /// This process reaches no server for this long, milliseconds.
+    Partition(u64),
     /// Somebody cancels this job of the plan.
     Cancel(usize),
     /// Somebody retries this job of the plan.
@@ -82,6 +86,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Many jobs and nobody to take them: what piles up in the broker?
+    #[must_use]
+    pub fn backlog(seed: u64, jobs: usize) -> Self {
+        let mut dice = Dice::new(seed);
+        let jobs: Vec<JobPlan> = (0..jobs).map(|_| JobPlan::random(&mut dice)).collect();
+        let mut ops: Vec<(u32, Op)> = (0..dice.below(20))
+            .map(|_| {
+                (u32::try_from(dice.below(2000)).expect("small"), Op::random(&mut dice, jobs.len() as u64, 1))
+            })
+            .collect();
+        ops.sort_by_key(|(at, _)| *at);
+        ops.dedup_by_key(|(at, _)| *at);
+        Self { schedule: dice.bits(), workers: 0, slots: 1, jobs, ops, planted: Planted::Nothing }
+    }
+
     /// The run of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
@@ -100,6 +119,55 @@ impl Plan {
         ops.dedup_by_key(|(at, _)| *at);
         let slots = 1 + usize::try_from(dice.below(2)).expect("below two");
         Self { schedule: dice.bits(), workers, slots, jobs, ops, planted: Planted::Nothing }
+    }
+}
+
+impl Plan {
+    /// A smaller plan that `still` shows the same, found by leaving out one strike, one job or one stage at a time until
+    /// nothing more can be left out.
+    #[must_use]
+    pub fn shrunk(&self, still: impl Fn(&Self) -> bool) -> Self {
+        let mut plan = self.clone();
+        loop {
+            let smaller = plan.smaller().into_iter().find(|smaller| still(smaller));
+            match smaller {
+                Some(smaller) => plan = smaller,
+                None => return plan,
+            }
+        }
+    }
+
+    fn smaller(&self) -> Vec<Self> {
+        let without = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            plan
+        };
+        let mut all: Vec<Self> = (0..self.ops.len())
+            .map(|op| {
+                without(&|plan| {
+                    plan.ops.remove(op);
+                })
+            })
+            .collect();
+        // Only the last job may go: ids and strikes name jobs by their place.
+        if self.jobs.len() > 1 {
+            all.push(without(&|plan| drop(plan.jobs.pop())));
+        }
+        if self.workers > 1 {
+            all.push(without(&|plan| plan.workers -= 1));
+        }
+        if self.slots > 1 {
+            all.push(without(&|plan| plan.slots -= 1));
+        }
+        for (job, planned) in self.jobs.iter().enumerate().filter(|(_, job)| job.stages_ms.len() > 1) {
+            all.extend((0..planned.stages_ms.len()).map(|stage| {
+                without(&|plan| {
+                    plan.jobs[job].stages_ms.remove(stage);
+                })
+            }));
+        }
+        all
     }
 }
 
@@ -127,7 +195,7 @@ impl JobPlan {
 impl Op {
     fn random(dice: &mut Dice, jobs: u64, workers: u64) -> Self {
         let index = |n: u64| usize::try_from(n).expect("small");
-        match dice.below(24) {
+        match dice.below(28) {
             0..=2 => Self::DieBefore,
             3..=5 => Self::DieAfter,
             6 | 7 => Self::FreezeBefore(*dice.pick(&[1000, 12_000, 29_990, 31_000, 45_000, 120_000])),
@@ -140,6 +208,8 @@ impl Op {
             20 => Self::LoseAllMessages,
             21 => Self::Cancel(index(dice.below(jobs))),
             22 => Self::Retry(index(dice.below(jobs))),
+            23 => Self::Outage(*dice.pick(&[500, 9000, 25_000, 40_000, 90_000])),
+            24..=26 => Self::Partition(*dice.pick(&[500, 9000, 25_000, 40_000, 90_000])),
             _ => Self::Stop(index(dice.below(workers))),
         }
     }

@@ -29,7 +29,7 @@ use super::planted::Planted;
 use super::ports::{SimBroker, SimObjects};
 use super::run::{job_id, job_index};
 use super::store::SimStore;
-use super::world::{OwnClock, World};
+use super::world::{OwnClock, RELAY_BATCH, World};
 
 /// What a process of the simulation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,8 @@ async fn relay_pass(seat: &Seat) {
         return planted_relay(seat).await;
     }
     // An unanswered pass is repeated by the next one.
-    let _ = relay::pass(&seat.store, &seat.broker, &RelayRules::default()).await;
+    let rules = RelayRules { batch: RELAY_BATCH, ..RelayRules::default() };
+    let _ = relay::pass(&seat.store, &seat.broker, &rules).await;
 }
 
 /// The defect: the bell is gone before the broker has it.
@@ -148,13 +149,6 @@ async fn slot(seat: Seat, number: usize) {
     let asker = Asker { worker: seat.name.clone(), lasts: KeepRules::default().lasts };
     let Ok(mut consumer) = seat.broker.consume(&Lane::ALL).await else { return };
     loop {
-        let stopping = poll_fn(|_| {
-            // Looks again with every poll; `stop_watch` below sees to it that there is one.
-            Poll::Ready(seat.world.lock().stops[number])
-        });
-        if stopping.await {
-            return;
-        }
         let Some(delivery) = next_or_stop(&seat, &mut consumer, number).await else { return };
         let nonce = Nonce::new(seat.world.bytes());
         match take(&seat.store, delivery, &asker, nonce, &seat.clock).await {

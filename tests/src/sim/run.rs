@@ -11,15 +11,27 @@ use common::clock::{ManualClock, Timestamp};
 use common::job::id::JobId;
 use common::port::job_store::StoreRules;
 
-use super::checker::Violation;
+use super::checker::{Coverage, Violation};
 use super::plan::Plan;
 use super::process::{Kind, start};
-use super::world::{Left, World};
+use super::world::{Left, PROCESSES_MAX, World};
 
 /// When every run begins.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// The contract's, but for sweeping, which has to come before a run ends. A zombie may then still write into its swept
+/// folder; nobody reads it.
+const RULES: StoreRules = StoreRules {
+    retention: Duration::from_secs(7 * 24 * 3600),
+    poison: Duration::from_secs(7 * 24 * 3600),
+    bell_first: Duration::from_secs(10),
+    bell_max: Duration::from_secs(600),
+    export_grace: Duration::from_secs(20),
+    sweep_delay: Duration::from_secs(15),
+};
 /// Virtual time after which a run that has not come to rest never will.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
+/// Virtual time of a run without workers.
+const BACKLOG: Duration = Duration::from_secs(900);
 /// Polls after which a run goes round in circles.
 const POLLS_MAX: u64 = 3_000_000;
 
@@ -41,6 +53,8 @@ pub fn job_index(id: JobId) -> usize {
 pub struct Outcome {
     /// What did not hold, the first first.
     pub violations: Vec<Violation>,
+    /// What happened.
+    pub coverage: Coverage,
     /// Effects that took place.
     pub effects: u32,
     /// How often a process was polled.
@@ -59,18 +73,24 @@ struct Process {
 }
 
 /// Carries out a plan.
+///
+/// # Panics
+/// When the plan has more workers than a run has room for.
 #[must_use]
 pub fn run(plan: &Plan) -> Outcome {
     let clock = ManualClock::starting_at(START);
-    let jobs = MemoryJobStore::new(Arc::new(clock.clone()), StoreRules::default());
+    let jobs = MemoryJobStore::new(Arc::new(clock.clone()), RULES);
     let world = World::new(Arc::new(plan.clone()), clock, jobs);
     let kinds = [Kind::Submitter, Kind::Steward, Kind::Steward].into_iter();
     let mut processes: Vec<Process> = kinds
         .chain((0..plan.workers).map(Kind::Worker))
         .map(|kind| Process { kind, life: None, wake_ms: START.as_millis(), listens: false, frozen: false })
         .collect();
+    assert!(processes.len() <= PROCESSES_MAX, "at most {PROCESSES_MAX} processes: {}", processes.len());
     let (mut polls, mut quiet) = (0, false);
-    let end_ms = START.plus(LONGEST).as_millis();
+    // Without a worker nothing ends: such a run is about what piles up.
+    let backlog = plan.workers == 0;
+    let end_ms = START.plus(if backlog { BACKLOG } else { LONGEST }).as_millis();
     while polls < POLLS_MAX && world.lock().checker.violations.is_empty() {
         let Some(next) = advance(&world, &processes) else { break };
         if world.now_ms() > end_ms {
@@ -81,7 +101,10 @@ pub fn run(plan: &Plan) -> Outcome {
                 let (_, ghost) = world.lock().ghosts.swap_remove(index);
                 ghost(&world);
             }
-            Due::Process(index) => poll(&world, &mut processes[index]),
+            Due::Process(index) => {
+                world.lock().current = index;
+                poll(&world, &mut processes[index]);
+            }
         }
         polls += 1;
         listen(&world, &mut processes);
@@ -94,10 +117,11 @@ pub fn run(plan: &Plan) -> Outcome {
     // Dropping what is left hands messages back, which nobody looks at any more.
     drop(processes);
     let mut inner = world.lock();
-    if inner.checker.violations.is_empty() {
-        inner.checker.end(quiet, &world.jobs);
+    if inner.checker.violations.is_empty() && !backlog {
+        inner.checker.end(quiet, &world.jobs, &world.objects);
     }
-    Outcome { violations: inner.checker.violations.clone(), effects: inner.effects, polls, lasted }
+    let (violations, coverage) = (inner.checker.violations.clone(), inner.checker.coverage);
+    Outcome { violations, coverage, effects: inner.effects, polls, lasted }
 }
 
 enum Due {

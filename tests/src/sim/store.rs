@@ -134,8 +134,7 @@ impl JobStore for SimStore {
                 _ => transition,
             };
             let settled = now(world.jobs.settle(Self::forged(planted, world, key), transition));
-            let applied = matches!(settled, Settled::Applied(_));
-            (settled, Call::Settled { key, applied, failed })
+            (settled, Call::Settled { key, settled, failed })
         })
         .await
     }
@@ -208,13 +207,22 @@ impl JobStore for SimStore {
         let (owner, planted) = (owner.clone(), self.planted);
         self.look(move |world| match planted {
             Planted::DeleteBeforeConfirm => 0,
-            _ => now(world.jobs.ring(&owner, lane, n)),
+            _ => {
+                let rung = now(world.jobs.ring(&owner, lane, n));
+                world.lock().checker.coverage.rung += rung as u64;
+                rung
+            }
         })
         .await
     }
 
     async fn claim_exports(&self, n: usize, claim: Duration) -> StoreResult<Vec<JobRecord>> {
-        self.look(move |world| now(world.jobs.claim_exports(n, claim))).await
+        self.look(move |world| {
+            let left = now(world.jobs.claim_exports(n, claim));
+            world.lock().checker.coverage.exports_rescued += left.len() as u64;
+            left
+        })
+        .await
     }
 
     async fn mark_exported(&self, job: JobId, cache: Option<CacheKey>) -> StoreResult<()> {
@@ -235,7 +243,11 @@ impl JobStore for SimStore {
 
     async fn delete_sweeps(&self, attempts: &[LeaseKey]) -> StoreResult<()> {
         let attempts = attempts.to_vec();
-        self.look(move |world| now(world.jobs.delete_sweeps(&attempts))).await
+        self.look(move |world| {
+            world.lock().checker.coverage.swept += attempts.len() as u64;
+            now(world.jobs.delete_sweeps(&attempts));
+        })
+        .await
     }
 
     async fn prune(&self, n: usize) -> StoreResult<usize> {

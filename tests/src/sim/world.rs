@@ -19,8 +19,11 @@ use super::plan::{Op, Plan};
 /// How long a caller waits for an answer that does not come, milliseconds.
 const PATIENCE_MS: u64 = 4000;
 
-/// What one strike at a relay may double.
-const RELAY_BATCH: usize = 16;
+/// Most processes of a run.
+pub const PROCESSES_MAX: usize = 16;
+
+/// Bells that a relay claims at once, and so what one strike at it may double.
+pub const RELAY_BATCH: usize = 16;
 
 /// A call that takes place after its caller gave up.
 type Ghost = Box<dyn FnOnce(&World) + Send>;
@@ -78,7 +81,13 @@ pub struct Inner {
     /// By worker: whether it is told to stop.
     pub stops: Vec<bool>,
     pub effects: u32,
+    /// Which process is being polled.
+    pub current: usize,
     next_op: usize,
+    /// Until when nobody reaches anything.
+    outage_until_ms: u64,
+    /// By process: until when it reaches nothing.
+    partition_until_ms: [u64; PROCESSES_MAX],
 }
 
 /// A handle on the run; clones share it.
@@ -101,7 +110,10 @@ impl World {
             ghosts: Vec::new(),
             stops: vec![false; plan.workers],
             effects: 0,
+            current: 0,
             next_op: 0,
+            outage_until_ms: 0,
+            partition_until_ms: [0; PROCESSES_MAX],
             plan,
         };
         Self { inner: Arc::new(Mutex::new(inner)), clock, jobs, objects: MemoryStore::new() }
@@ -162,7 +174,20 @@ impl World {
         let latency_ms = self.lock().dice.below(8);
         self.sleep_ms(latency_ms).await;
         match self.next_op() {
+            None if self.is_cut_off() => Fate::Lost,
             None => Fate::Go,
+            Some(Op::Outage(length_ms)) => {
+                let until_ms = self.now_ms() + length_ms;
+                self.lock().outage_until_ms = until_ms;
+                Fate::Lost
+            }
+            Some(Op::Partition(length_ms)) => {
+                let until_ms = self.now_ms() + length_ms;
+                let mut inner = self.lock();
+                let current = inner.current;
+                inner.partition_until_ms[current] = until_ms;
+                Fate::Lost
+            }
             Some(Op::DieBefore) => {
                 self.die().await;
                 Fate::Lost
@@ -212,10 +237,9 @@ impl World {
         Some(op)
     }
 
-    /// Whether anything is still to strike.
-    pub fn is_calm(&self) -> bool {
-        let inner = self.lock();
-        inner.next_op >= inner.plan.ops.len() && inner.ghosts.is_empty()
+    fn is_cut_off(&self) -> bool {
+        let (now_ms, inner) = (self.now_ms(), self.lock());
+        now_ms < inner.outage_until_ms.max(inner.partition_until_ms[inner.current])
     }
 
     /// One effect with its fate. `None` is an answer that its caller does not get.
@@ -281,8 +305,7 @@ impl World {
 
     /// Tells the checker what was just called.
     pub fn observe(&self, call: &Call) {
-        let now = self.clock.now();
-        self.lock().checker.observe(call, &self.jobs, &self.objects, now);
+        self.lock().checker.observe(call, &self.jobs, &self.objects);
     }
 
     /// The answer of a future that never waits.
