@@ -1,7 +1,8 @@
 //! What a job is: its specification, its record, every legal change of it, and the decisions about it.
 //!
-//! Everything in this folder but the use cases is pure: time, randomness and limits are arguments.
+//! Everything in this folder is pure: time, randomness and limits are arguments.
 
+pub mod digest;
 pub mod failure;
 pub mod id;
 pub mod lane;

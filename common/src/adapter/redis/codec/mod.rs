@@ -1,5 +1,6 @@
 //! What stands in Redis, and back. Nothing that is read is believed without a check: another version may have written it.
 
+mod digest;
 mod record;
 mod spec;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::{read_digest, write_digest};
 use super::spec::read_spec;
 use super::unreadable;
 use crate::clock::{Timestamp, millis};
@@ -30,13 +31,33 @@ struct ResultWire {
     bundle: Option<String>,
 }
 
+/// The contract's documents, written as `@` and their place: no legal name begins with `@`. Only ever added to.
+const KNOWN: [&str; 7] = [
+    "segments.json",
+    "turns.rttm",
+    "subtitles.srt",
+    "subtitles.vtt",
+    "timeline.html",
+    "transcript.txt",
+    "embeddings.npy",
+];
+
+fn short_name(name: &str) -> String {
+    KNOWN.iter().position(|known| *known == name).map_or_else(|| name.to_owned(), |place| format!("@{place}"))
+}
+
+fn long_name(name: String) -> Option<String> {
+    let Some(place) = name.strip_prefix('@') else { return Some(name) };
+    KNOWN.get(place.parse::<usize>().ok()?).map(|known| (*known).to_owned())
+}
+
 /// The text of a result.
 pub fn write_result(result: &StoredResult) -> Vec<u8> {
-    let document = |d: &Document| (d.name.clone(), d.bytes, d.sha256.to_string());
+    let document = |d: &Document| (short_name(&d.name), d.bytes, write_digest(&d.sha256));
     let wire = ResultWire {
         documents: result.documents.iter().map(document).collect(),
         audio_ms: millis(result.audio),
-        audio_sha256: result.audio_sha256.map(|digest| digest.to_string()),
+        audio_sha256: result.audio_sha256.as_ref().map(write_digest),
         bundle: result.bundle.clone(),
     };
     serde_json::to_vec(&wire).expect("texts and numbers always have a JSON form")
@@ -46,12 +67,16 @@ fn read_result(text: &str) -> StoreResult<StoredResult> {
     let wrong = || unreadable("result", text);
     let wire: ResultWire = serde_json::from_str(text).map_err(|_| wrong())?;
     let document = |(name, bytes, sha256): (String, u64, String)| {
-        Ok(Document { name, bytes, sha256: sha256.parse().map_err(|_| wrong())? })
+        Ok(Document {
+            name: long_name(name).ok_or_else(wrong)?,
+            bytes,
+            sha256: read_digest(&sha256).ok_or_else(wrong)?,
+        })
     };
     let result = StoredResult {
         documents: wire.documents.into_iter().map(document).collect::<StoreResult<_>>()?,
         audio: Duration::from_millis(wire.audio_ms),
-        audio_sha256: wire.audio_sha256.map(|text| text.parse().map_err(|_| wrong())).transpose()?,
+        audio_sha256: wire.audio_sha256.map(|text| read_digest(&text).ok_or_else(wrong)).transpose()?,
         bundle: wire.bundle,
     };
     result.check().map_err(|_| wrong())?;
@@ -158,11 +183,9 @@ mod tests {
     #[test]
     fn results_and_failures_survive() {
         let result = StoredResult {
-            documents: vec![Document {
-                name: "segments.json".into(),
-                bytes: 1 << 40,
-                sha256: ContentDigest::of(b"x"),
-            }],
+            documents: ["segments.json", "embeddings.npy", "voice.json"]
+                .map(|name| Document { name: name.into(), bytes: 1 << 40, sha256: ContentDigest::of(b"x") })
+                .to_vec(),
             audio: Duration::from_millis(1234),
             audio_sha256: Some(ContentDigest::of(b"a")),
             bundle: Some("starter@1".into()),
@@ -185,7 +208,12 @@ mod tests {
         for text in ["", "{}", "lost:", "lost:x:", "lost:1:nowhere:3"] {
             assert!(read_failure(text).is_err(), "{text}");
         }
-        for text in ["", r#"{"d":[],"a":1}"#, r#"{"d":[["../x",1,"00"]],"a":1}"#] {
+        for text in [
+            "",
+            r#"{"d":[],"a":1}"#,
+            r#"{"d":[["../x",1,"00"]],"a":1}"#,
+            &format!(r#"{{"d":[["@7",1,"{}"]],"a":1}}"#, "A".repeat(43)),
+        ] {
             assert!(read_result(text).is_err(), "{text}");
         }
     }
