@@ -4,8 +4,14 @@
 //! glossary (`ARCHITECTURE.md`), and its documentation states an invariant. With default features off this crate
 //! knows no network, no async runtime and no inference library; `tests/run.sh` proves it.
 
+pub mod adapter;
+pub mod clock;
 pub mod config;
+pub mod fleet;
 pub mod home;
 pub mod job;
 pub mod model;
+pub mod object_key;
+pub mod port;
+pub mod random;
 pub mod speech;

@@ -1,0 +1,315 @@
+//! Consuming on demand, over a connection of its own that is replaced at any error.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{Fuse, SelectAll, Stream, StreamExt as _, once, select_all};
+use lapin::message::Delivery as Message;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Connection, Event};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::adapter::consuming::{Shared, Source};
+use crate::adapter::jitter::jitter;
+use crate::adapter::reconnect::Reconnect;
+use crate::job::lane::Lane;
+use crate::port::broker::{BrokerError, Consumer, Delivery, HOLD};
+
+use super::connection::Address;
+use super::{ANSWER, topology};
+
+/// How long closing waits for the server.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Takes notices from RabbitMQ.
+#[derive(Debug)]
+pub struct AmqpConsumer {
+    address: Arc<Address>,
+    shared: Arc<Shared<Message>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl AmqpConsumer {
+    pub(super) fn start(address: Arc<Address>, lanes: &[Lane]) -> Self {
+        let shared = Arc::new(Shared::new(Source::Pushed));
+        let mut lanes = lanes.to_vec();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let task = Task { address: Arc::clone(&address), shared: Arc::clone(&shared), lanes };
+        Self { address, shared, task: Some(tokio::spawn(task.run())) }
+    }
+}
+
+impl Consumer for AmqpConsumer {
+    type Delivery = AmqpDelivery;
+
+    async fn next(&mut self) -> Result<AmqpDelivery, BrokerError> {
+        let (lane, message) = self.shared.next().await?;
+        let address = Arc::clone(&self.address);
+        Ok(AmqpDelivery { address, lane, message: Some(message), runtime: Handle::current() })
+    }
+
+    async fn close(mut self) {
+        self.shared.close();
+        if let Some(mut task) = self.task.take()
+            && timeout(CLOSE, &mut task).await.is_err()
+        {
+            // The server hands back what is left once it misses the heartbeats.
+            task.abort();
+        }
+    }
+}
+
+impl Drop for AmqpConsumer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// One notice from RabbitMQ.
+#[derive(Debug)]
+pub struct AmqpDelivery {
+    address: Arc<Address>,
+    lane: Lane,
+    /// `None` once it is settled.
+    message: Option<Message>,
+    runtime: Handle,
+}
+
+impl AmqpDelivery {
+    async fn settle(
+        &mut self,
+        what: &'static str,
+        send: impl AsyncFnOnce(&Message) -> lapin::Result<bool>,
+    ) -> Result<(), BrokerError> {
+        let Some(message) = self.message.take() else {
+            return Ok(());
+        };
+        match self.address.bounded(what, send(&message)).await {
+            Ok(true) => Ok(()),
+            // The connection is gone, and the server has made the notice ready again.
+            Ok(false) => Err(self.address.unconfirmed(format!("`{what}` on a lost connection"))),
+            Err(error) => Err(self.address.unconfirmed(error.to_string())),
+        }
+    }
+}
+
+impl Delivery for AmqpDelivery {
+    fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    fn notice(&self) -> &[u8] {
+        self.message.as_ref().map_or(&[], |message| &message.data)
+    }
+
+    fn redelivered(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.redelivered)
+    }
+
+    async fn ack(mut self) -> Result<(), BrokerError> {
+        self.settle("basic.ack", async |message| message.ack(BasicAckOptions::default()).await).await
+    }
+
+    async fn hand_back(mut self) -> Result<(), BrokerError> {
+        self.settle("basic.nack", async |message| message.nack(requeue()).await).await
+    }
+}
+
+impl Drop for AmqpDelivery {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            // If it fails, the connection is gone and the server has handed the notice back itself.
+            self.runtime.spawn(async move { timeout(ANSWER, message.nack(requeue())).await });
+        }
+    }
+}
+
+/// The library's default throws the message away.
+fn requeue() -> BasicNackOptions {
+    BasicNackOptions { multiple: false, requeue: true }
+}
+
+type Pushes = Pin<Box<dyn Stream<Item = (Lane, Push)> + Send>>;
+
+/// A message, an error, or `None` once when the consumer has ended.
+type Push = Option<lapin::Result<Message>>;
+
+struct Task {
+    address: Arc<Address>,
+    shared: Arc<Shared<Message>>,
+    lanes: Vec<Lane>,
+}
+
+/// Why a connection is given up.
+enum Leave {
+    Closing,
+    Failed(BrokerError),
+}
+
+impl Task {
+    async fn run(self) {
+        let mut reconnect = Reconnect::default();
+        while !self.shared.closing() {
+            if !self.shared.wants(Instant::now()) {
+                self.shared.woken().await;
+                continue;
+            }
+            let left = match Link::open(&self.address).await {
+                Ok(mut link) => {
+                    self.shared.accepted();
+                    reconnect.succeeded();
+                    let left = self.serve(&mut link).await;
+                    // Whatever is not acked becomes ready with this. A connection that is gone answers at once.
+                    let _ = timeout(CLOSE, link.connection.close(200, "done".into())).await;
+                    left
+                }
+                Err(error) => Leave::Failed(error),
+            };
+            // What is still held belongs to the lost connection: the server has made it ready again.
+            drop(self.shared.take_all());
+            if let Leave::Failed(error) = left {
+                let delay = reconnect.failed(jitter());
+                tracing::debug!(%error, delay_ms = delay.as_millis() as u64, "the queue is tried again");
+                if !error.is_transient() {
+                    self.shared.refuse(error);
+                }
+                self.shared.closed_within(delay).await;
+            }
+        }
+    }
+
+    /// Works with one connection until it fails or nobody needs it any more.
+    async fn serve(&self, link: &mut Link) -> Leave {
+        loop {
+            let wants = self.shared.wants(Instant::now());
+            let done = match (wants, link.pushes.is_some()) {
+                (true, false) => link.subscribe(&self.address, &self.lanes).await,
+                (false, true) => link.leave(&self.address, self.shared.take_all()).await,
+                _ => hand_back(&self.address, self.shared.take_stale()).await,
+            };
+            if let Err(error) = done {
+                return Leave::Failed(error);
+            }
+            if self.shared.closing() {
+                return Leave::Closing;
+            }
+            tokio::select! {
+                heard = link.heard() => match heard {
+                    Ok((lane, message)) => {
+                        let earlier = self.shared.put(lane, message);
+                        if let Err(error) = hand_back(&self.address, earlier.into_iter().collect()).await {
+                            return Leave::Failed(error);
+                        }
+                    }
+                    Err(Some(error)) => return Leave::Failed(self.address.classify(&error)),
+                    // Somebody deleted the queue; the next connection declares it.
+                    Err(None) => return Leave::Failed(self.address.unavailable("the queue is gone")),
+                },
+                () = self.shared.woken() => {}
+                () = sleep(HOLD), if link.pushes.is_some() => {}
+            }
+        }
+    }
+}
+
+/// Hands messages back, for anybody.
+async fn hand_back(address: &Address, messages: Vec<Message>) -> Result<(), BrokerError> {
+    for message in messages {
+        address.bounded("basic.nack", message.nack(requeue())).await?;
+    }
+    Ok(())
+}
+
+/// One connection with its consumers.
+struct Link {
+    connection: Connection,
+    channel: Channel,
+    events: Fuse<Pin<Box<dyn Stream<Item = Event> + Send>>>,
+    /// What the consumers give; `None` while there are none.
+    pushes: Option<SelectAll<Pushes>>,
+    tags: Vec<ShortString>,
+}
+
+impl Link {
+    async fn open(address: &Address) -> Result<Self, BrokerError> {
+        let connection = address.connect("rollcall consumer").await?;
+        let events: Pin<Box<dyn Stream<Item = Event> + Send>> = Box::pin(connection.events_listener());
+        let channel = address.channel(&connection).await?;
+        // Counts for each consumer that is started later on this channel, alone.
+        address.bounded("basic.qos", channel.basic_qos(1, BasicQosOptions { global: false })).await?;
+        Ok(Self { connection, channel, events: events.fuse(), pushes: None, tags: Vec::new() })
+    }
+
+    async fn subscribe(&mut self, address: &Address, lanes: &[Lane]) -> Result<(), BrokerError> {
+        let started = lanes.iter().map(|&lane| {
+            let (channel, queue) = (&self.channel, topology::queue(address, lane));
+            async move {
+                let options = BasicConsumeOptions::default();
+                let consumer =
+                    channel.basic_consume(queue, ShortString::default(), options, FieldTable::default());
+                address.bounded("basic.consume", consumer).await.map(|consumer| (lane, consumer))
+            }
+        });
+        let consumers = futures::future::try_join_all(started).await?;
+        self.tags = consumers.iter().map(|(_, consumer)| consumer.tag()).collect();
+        self.pushes = Some(select_all(consumers.into_iter().map(|(lane, consumer)| {
+            let pushes = consumer.map(move |item| (lane, Some(item)));
+            Box::pin(pushes.chain(once(std::future::ready((lane, None))))) as Pushes
+        })));
+        Ok(())
+    }
+
+    /// Cancels the consumers and hands back what they had pushed, with what is held.
+    async fn leave(&mut self, address: &Address, held: Vec<Message>) -> Result<(), BrokerError> {
+        let tags = std::mem::take(&mut self.tags);
+        let mut pushes = self.pushes.take();
+        let cancels =
+            tags.into_iter().map(|tag| self.channel.basic_cancel(tag, BasicCancelOptions::default()));
+        address.bounded("basic.cancel", futures::future::try_join_all(cancels)).await?;
+        let drained = async {
+            let mut pushed = held;
+            // Each consumer's stream ends after what was pushed before the server confirmed the cancelling.
+            while let Some(pushes) = &mut pushes
+                && let Some((_, push)) = pushes.next().await
+            {
+                if let Some(message) = push {
+                    pushed.push(message?);
+                }
+            }
+            Ok(pushed)
+        };
+        let pushed = address.bounded("basic.cancel", drained).await?;
+        hand_back(address, pushed).await
+    }
+
+    /// The next message, or the error that ends the connection; `None` when it ended without one.
+    async fn heard(&mut self) -> Result<(Lane, Message), Option<lapin::Error>> {
+        loop {
+            let pushes = async {
+                match &mut self.pushes {
+                    // A set without lanes has no stream: nothing ever comes.
+                    Some(pushes) if !pushes.is_empty() => pushes.next().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                push = pushes => return match push {
+                    Some((lane, Some(message))) => message.map(|message| (lane, message)).map_err(Some),
+                    Some((_, None)) | None => Err(None),
+                },
+                event = self.events.next() => match event {
+                    Some(Event::Error(error)) => return Err(Some(error)),
+                    Some(_) => {}
+                    None => return Err(None),
+                },
+            }
+        }
+    }
+}

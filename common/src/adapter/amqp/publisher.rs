@@ -1,0 +1,173 @@
+//! Publishing with confirms, many at a time, over one connection that is replaced at any error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::adapter::jitter::jitter;
+use crate::adapter::reconnect::Reconnect;
+use crate::job::lane::Lane;
+use crate::port::broker::BrokerError;
+
+use super::connection::Address;
+use super::{ANSWER, topology};
+
+/// Notices that wait for their confirm at a time. Measured on RabbitMQ 3.10: above 256 nothing is gained.
+const WINDOW: usize = 256;
+/// Bound on waiting for a place in the window: two rounds of confirms that come as late as they may.
+const WINDOW_WAIT: Duration = Duration::from_secs(20);
+/// How long a confirm may take. A quorum queue that has lost its leader takes seconds.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+/// One connection and its channels.
+struct Session {
+    connection: Connection,
+    publish: Channel,
+    /// For counting: an error on it does not touch what is published.
+    count: Channel,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<Arc<Session>>,
+    reconnect: Reconnect,
+    /// Until when the last failure is repeated instead of trying anew.
+    failed: Option<(Instant, BrokerError)>,
+}
+
+pub(super) struct Publisher {
+    address: Arc<Address>,
+    state: Mutex<State>,
+    window: Semaphore,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(address: Arc<Address>) -> Self {
+        Self { address, state: Mutex::default(), window: Semaphore::new(WINDOW) }
+    }
+
+    /// The connection at hand, or a new one. All callers wait for the same attempt, which is bounded.
+    async fn session(&self) -> Result<Arc<Session>, BrokerError> {
+        let mut state = self.state.lock().await;
+        if let Some(session) = &state.session
+            && session.connection.status().connected()
+        {
+            return Ok(Arc::clone(session));
+        }
+        state.session = None;
+        if let Some((until, error)) = &state.failed
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        match self.open().await {
+            Ok(session) => {
+                let session = Arc::new(session);
+                (state.session, state.failed) = (Some(Arc::clone(&session)), None);
+                state.reconnect.succeeded();
+                Ok(session)
+            }
+            Err(error) => {
+                let delay = state.reconnect.failed(jitter());
+                state.failed = Some((Instant::now() + delay, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Session, BrokerError> {
+        let connection = self.address.connect("rollcall publisher").await?;
+        let publish = self.address.channel(&connection).await?;
+        self.address
+            .bounded("confirm.select", publish.confirm_select(ConfirmSelectOptions::default()))
+            .await?;
+        let count = self.address.channel(&connection).await?;
+        Ok(Session { connection, publish, count })
+    }
+
+    /// Gives a connection up, unless somebody has replaced it already. Everything on it fails at once.
+    async fn discard(&self, session: &Arc<Session>) {
+        let mut state = self.state.lock().await;
+        if state.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            state.session = None;
+        }
+        drop(state);
+        // In the background: a server that does not answer must not hold the caller up.
+        let session = Arc::clone(session);
+        tokio::spawn(async move {
+            let _ = timeout(ANSWER, session.connection.close(200, "given up".into())).await;
+        });
+    }
+
+    pub(super) async fn publish(&self, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
+        let _place = match timeout(WINDOW_WAIT, self.window.acquire()).await {
+            Ok(Ok(place)) => place,
+            _ => return Err(self.address.unavailable("too many notices wait for their confirm")),
+        };
+        let session = self.session().await?;
+        let sent = self.send(&session, lane, notice).await;
+        if sent.is_err() {
+            self.discard(&session).await;
+        }
+        sent
+    }
+
+    async fn send(&self, session: &Session, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        let queue = topology::queue(&self.address, lane);
+        let publish = session.publish.basic_publish("".into(), queue, options, notice, properties);
+        // From here on the notice may be on its way, whatever the error says.
+        let unconfirmed = |error: &lapin::Error| match self.address.classify(error) {
+            BrokerError::Refused { endpoint, detail } => BrokerError::Refused { endpoint, detail },
+            other => self.address.unconfirmed(other.to_string()),
+        };
+        let waited = timeout(CONFIRM, async { publish.await?.await }).await;
+        match waited {
+            Err(_) => Err(self.address.unconfirmed(format!("no confirm for {} s", CONFIRM.as_secs()))),
+            Ok(Err(error)) => Err(unconfirmed(&error)),
+            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
+            // Somebody deleted the queue; the next connection declares it.
+            Ok(Ok(Confirmation::Ack(Some(_)))) => Err(self.address.unavailable("the queue is gone")),
+            Ok(Ok(Confirmation::Nack(_))) => {
+                Err(self.address.unavailable("the queue did not take the notice"))
+            }
+            Ok(Ok(Confirmation::NotRequested)) => {
+                Err(self.address.unconfirmed("the channel gives no confirms"))
+            }
+        }
+    }
+
+    pub(super) async fn ready(&self, lane: Lane) -> Result<u64, BrokerError> {
+        let session = self.session().await?;
+        let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+        let asked =
+            session.count.queue_declare(topology::queue(&self.address, lane), options, FieldTable::default());
+        let counted = self.address.bounded("queue.declare", asked).await;
+        if counted.is_err() {
+            self.discard(&session).await;
+        }
+        counted.map(|queue| u64::from(queue.message_count()))
+    }
+
+    pub(super) async fn assert_topology(&self) -> Result<(), BrokerError> {
+        let session = self.session().await?;
+        let asserted = topology::assert(&self.address, &session.connection).await;
+        if asserted.is_err() {
+            self.discard(&session).await;
+        }
+        asserted
+    }
+}

@@ -1,0 +1,203 @@
+//! Between a consumer's caller and the task that talks to the server: what is held, and whether anybody wants it.
+//!
+//! Where the server pushes, the task looks at [`Shared::wants`] at least every [`HOLD`] while it has consumers there; the
+//! caller wakes it only when it has none, so that a busy worker costs no wake-up per notice. Where the task pulls, it is
+//! woken by each call.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::job::lane::Lane;
+use crate::port::broker::held::Held;
+use crate::port::broker::{BrokerError, HOLD};
+
+#[derive(Debug)]
+struct State<D> {
+    held: Held<D>,
+    /// Somebody awaits `next`.
+    demand: bool,
+    /// When somebody last did; `None` before the first call.
+    wanted_at: Option<Instant>,
+    /// Why the server refuses; told once.
+    refused: Option<BrokerError>,
+    closing: bool,
+}
+
+/// What a consumer and its task share.
+#[derive(Debug)]
+pub(crate) struct Shared<D> {
+    state: Mutex<State<D>>,
+    task: Notify,
+    caller: Notify,
+    source: Source,
+}
+
+/// How notices come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// By themselves, while there are consumers on the server.
+    Pushed,
+    /// One at a time, when the task asks.
+    Pulled,
+}
+
+impl<D> Shared<D> {
+    pub(crate) fn new(source: Source) -> Self {
+        let state =
+            State { held: Held::default(), demand: false, wanted_at: None, refused: None, closing: false };
+        Self { state: Mutex::new(state), task: Notify::new(), caller: Notify::new(), source }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<D>> {
+        // No code panics while it holds the lock; should it, the state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The caller's side: waits for the highest lane's delivery.
+    pub(crate) async fn next(&self) -> Result<(Lane, D), BrokerError> {
+        let _demand = Demand::begin(self);
+        loop {
+            {
+                let mut state = self.lock();
+                if let Some(found) = state.held.take_highest() {
+                    return Ok(found);
+                }
+                if let Some(refused) = state.refused.take() {
+                    return Err(refused);
+                }
+            }
+            // A delivery that comes between the look and this line leaves a permit behind.
+            self.caller.notified().await;
+        }
+    }
+
+    /// The caller's side: nobody will call `next` any more.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+        self.task.notify_one();
+    }
+
+    pub(crate) fn closing(&self) -> bool {
+        self.lock().closing
+    }
+
+    /// The task's side: whether to have consumers on the server.
+    pub(crate) fn wants(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let recently = state.wanted_at.is_some_and(|at| now.saturating_duration_since(at) < HOLD);
+        !state.closing && (state.demand || recently)
+    }
+
+    /// The task's side: whether somebody waits right now and nothing is held for them.
+    pub(crate) fn starves(&self) -> bool {
+        let state = self.lock();
+        !state.closing && state.demand && state.held.is_empty()
+    }
+
+    /// The task's side: when the first held delivery has to go back.
+    pub(crate) fn next_stale(&self) -> Option<Instant> {
+        self.lock().held.next_stale(HOLD)
+    }
+
+    /// The task's side: returns once the caller has begun to want, or closes; may return early.
+    pub(crate) async fn woken(&self) {
+        self.task.notified().await;
+    }
+
+    /// The task's side: waits for the caller, but no longer than `delay`.
+    pub(crate) async fn closed_within(&self, delay: Duration) {
+        let until = tokio::time::Instant::now() + delay;
+        while !self.closing() && tokio::time::timeout_at(until, self.woken()).await.is_ok() {}
+    }
+
+    /// The task's side: hands a delivery over; gives back the one that its lane already had.
+    pub(crate) fn put(&self, lane: Lane, delivery: D) -> Option<D> {
+        let earlier = self.lock().held.put(lane, Instant::now(), delivery);
+        self.caller.notify_one();
+        earlier
+    }
+
+    /// The task's side: takes back what nobody fetched in time.
+    pub(crate) fn take_stale(&self) -> Vec<D> {
+        self.lock().held.take_stale(Instant::now(), HOLD)
+    }
+
+    /// The task's side: takes back everything.
+    pub(crate) fn take_all(&self) -> Vec<D> {
+        self.lock().held.take_all()
+    }
+
+    /// The task's side: tells the caller that the server refuses.
+    pub(crate) fn refuse(&self, error: BrokerError) {
+        self.lock().refused = Some(error);
+        self.caller.notify_one();
+    }
+
+    /// The task's side: the server has accepted after all.
+    pub(crate) fn accepted(&self) {
+        self.lock().refused = None;
+    }
+}
+
+/// Somebody awaits `next`; ends when the future is dropped, done or not.
+struct Demand<'a, D> {
+    shared: &'a Shared<D>,
+}
+
+impl<'a, D> Demand<'a, D> {
+    fn begin(shared: &'a Shared<D>) -> Self {
+        let now = Instant::now();
+        let mut state = shared.lock();
+        let fresh = state.wanted_at.is_some_and(|at| now.saturating_duration_since(at) < HOLD);
+        (state.demand, state.wanted_at) = (true, Some(now));
+        drop(state);
+        // Otherwise the server is pushing, and the task looks again by itself within the hold.
+        if !fresh || shared.source == Source::Pulled {
+            shared.task.notify_one();
+        }
+        Self { shared }
+    }
+}
+
+impl<D> Drop for Demand<'_, D> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        (state.demand, state.wanted_at) = (false, Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn demand_follows_the_future() {
+        let shared = Shared::<&str>::new(Source::Pushed);
+        assert!(!shared.wants(Instant::now()));
+        {
+            let next = shared.next();
+            tokio::pin!(next);
+            assert!(tokio::time::timeout(Duration::from_millis(1), &mut next).await.is_err());
+            assert!(shared.wants(Instant::now() + 10 * HOLD));
+        }
+        assert!(!shared.wants(Instant::now() + HOLD));
+        assert!(shared.put(Lane::Low, "low").is_none() && shared.put(Lane::High, "high").is_none());
+        assert_eq!(shared.next().await, Ok((Lane::High, "high")));
+        assert_eq!(shared.take_all(), ["low"]);
+        shared.close();
+        assert!(!shared.wants(Instant::now()) && shared.closing());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_once() {
+        let shared = Shared::<()>::new(Source::Pushed);
+        let refused = BrokerError::Refused { endpoint: "e".into(), detail: "d".into() };
+        shared.refuse(refused.clone());
+        assert_eq!(shared.next().await, Err(refused.clone()));
+        shared.refuse(refused);
+        shared.accepted();
+        assert!(tokio::time::timeout(Duration::from_millis(1), shared.next()).await.is_err());
+    }
+}

@@ -1,0 +1,194 @@
+//! What relay, rescue and onlookers ask for.
+
+use std::time::Duration;
+
+use super::state::State;
+use crate::clock::Timestamp;
+use crate::job::id::JobId;
+use crate::job::lane::Lane;
+use crate::job::lease::LeaseKey;
+use crate::job::record::{JobRecord, JobState};
+use crate::job::worker::{WorkerId, WorkerSeen};
+use crate::port::job_store::{
+    ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookDue, WebhookOutcome, rates,
+};
+
+impl State {
+    pub fn claim_outbox(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<OutboxEntry> {
+        let jobs = &self.jobs;
+        let wanted = |entry: &OutboxEntry| {
+            jobs.get(&entry.job).is_some_and(|job| job.record.state == JobState::Available)
+        };
+        self.outbox.retain(|(from, entry)| *from > now || wanted(entry));
+        let mut due: Vec<&mut (Timestamp, OutboxEntry)> =
+            self.outbox.iter_mut().filter(|(from, _)| *from <= now).collect();
+        due.sort_by_key(|(from, entry)| (entry.lane, *from, entry.serial));
+        let taken = due.into_iter().take(n);
+        taken.map(|slot| (slot.0 = now.plus(claim), slot.1).1).collect()
+    }
+
+    pub fn promote_due(&mut self, n: usize, now: Timestamp) -> usize {
+        let due = self.due(n, |record| {
+            let waits = matches!(record.state, JobState::Scheduled | JobState::Retryable);
+            (waits && record.available_at <= now).then_some(record.available_at)
+        });
+        for id in &due {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.record.promote(now);
+            }
+            self.entered(*id, now);
+        }
+        due.len()
+    }
+
+    pub fn expired_leases(&self, n: usize, now: Timestamp) -> Vec<ExpiredLease> {
+        let due = self.due(n, |record| record.lease_expires_at.filter(|expiry| *expiry <= now));
+        let records = due.iter().filter_map(|id| self.jobs.get(id)).map(|job| &job.record);
+        let expired = |record: &JobRecord| {
+            let key = record.lease_key()?;
+            Some(ExpiredLease { key, crashes: record.crashes, limits: record.spec.limits })
+        };
+        records.filter_map(expired).collect()
+    }
+
+    pub fn rescue_turn(&mut self, owner: &WorkerId, lasts: Duration, now: Timestamp) -> bool {
+        let free = self.turn.as_ref().is_none_or(|(holder, until)| holder == owner || *until <= now);
+        if free {
+            self.turn = Some((owner.clone(), now.plus(lasts)));
+        }
+        free
+    }
+
+    pub fn ring(&mut self, owner: &WorkerId, lane: Lane, n: usize, now: Timestamp) -> usize {
+        if !self.turn.as_ref().is_some_and(|(holder, until)| holder == owner && *until > now) {
+            return 0;
+        }
+        let mut due: Vec<(Timestamp, JobId)> = self
+            .jobs
+            .values()
+            .filter(|job| job.record.state == JobState::Available && job.record.spec.lane == lane)
+            .filter(|job| job.bell_due <= now)
+            .map(|job| (job.bell_due, job.record.id))
+            .collect();
+        due.sort_unstable();
+        due.truncate(n);
+        for (_, id) in &due {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.bells += 1;
+                // 2^16 times any first interval is past any longest one.
+                let interval = self.rules.bell_first.saturating_mul(1 << job.bells.min(16));
+                job.bell_due = now.plus(interval.min(self.rules.bell_max));
+            }
+            self.bell(lane, *id, now);
+        }
+        due.len()
+    }
+
+    pub fn claim_exports(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<JobRecord> {
+        let mut due: Vec<_> = self.jobs.values_mut().filter(|job| job.export_due <= Some(now)).collect();
+        due.retain(|job| job.export_due.is_some());
+        due.sort_by_key(|job| (job.export_due, job.record.id));
+        let taken = due.into_iter().take(n);
+        taken
+            .map(|job| {
+                job.export_due = Some(now.plus(claim));
+                job.record.clone()
+            })
+            .collect()
+    }
+
+    pub fn claim_webhooks(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<WebhookDue> {
+        let mut due: Vec<_> = self
+            .jobs
+            .values_mut()
+            .filter_map(|job| {
+                let (from, tries) = job.webhook.as_mut()?;
+                (*from <= now).then_some((from, *tries, &job.record))
+            })
+            .collect();
+        due.sort_by_key(|(from, _, record)| (**from, record.id));
+        let taken = due.into_iter().take(n);
+        taken
+            .map(|(from, tries, record)| {
+                *from = now.plus(claim);
+                WebhookDue { record: record.clone(), tries }
+            })
+            .collect()
+    }
+
+    pub fn finish_webhook(&mut self, id: JobId, outcome: WebhookOutcome, now: Timestamp) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.webhook = match (job.webhook, outcome) {
+            (None, _) | (_, WebhookOutcome::Done) => None,
+            (Some((_, tries)), WebhookOutcome::Again { after }) => Some((now.plus(after), tries + 1)),
+        };
+    }
+
+    pub fn claim_sweeps(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<LeaseKey> {
+        let mut due: Vec<_> = self.sweeps.iter_mut().filter(|(from, _)| *from <= now).collect();
+        due.sort();
+        let taken = due.into_iter().take(n);
+        taken.map(|slot| (slot.0 = now.plus(claim), slot.1).1).collect()
+    }
+
+    pub fn prune(&mut self, n: usize, now: Timestamp) -> usize {
+        let before = now.minus(self.rules.retention);
+        let over = self.due(n, |record| record.completed_at.filter(|at| *at <= before));
+        over.iter().filter(|id| self.purge(**id) == Some(true)).count()
+    }
+
+    pub fn status(&self, now: Timestamp) -> QueueStatus {
+        let mut depth = [LaneDepth::default(); 3];
+        let (mut dead, mut audio_waiting, mut oldest) = (0, Duration::ZERO, None);
+        for record in self.jobs.values().map(|job| &job.record) {
+            let lane = &mut depth[record.spec.lane.index()];
+            match record.state {
+                JobState::Available => {
+                    lane.ready += 1;
+                    oldest = oldest.max(Some(now.since(record.available_at)));
+                }
+                JobState::Scheduled => lane.scheduled += 1,
+                JobState::Retryable => lane.retryable += 1,
+                JobState::Running => lane.running += 1,
+                JobState::Discarded => dead += 1,
+                JobState::Completed | JobState::Cancelled => {}
+            }
+            if !record.state.is_final() && record.state != JobState::Running {
+                audio_waiting += record.spec.audio.duration.unwrap_or_default();
+            }
+        }
+        for (_, entry) in &self.outbox {
+            depth[entry.lane.index()].outbox += 1;
+        }
+        let bucket = now.as_millis() / rates::BUCKET_MS;
+        let recent = self.rates.iter().filter(|(old, _)| **old + rates::BUCKETS > bucket);
+        let sums = recent.fold([0; 3], |sum, (_, by)| [sum[0] + by[0], sum[1] + by[1], sum[2] + by[2]]);
+        let rate = |sum| rates::per_second(sum, now.as_millis());
+        QueueStatus {
+            at: now,
+            depth,
+            dead,
+            exports: self.jobs.values().filter(|job| job.export_due.is_some()).count() as u64,
+            webhooks: self.jobs.values().filter(|job| job.webhook.is_some()).count() as u64,
+            audio_waiting,
+            arrived_per_s: rate(sums[0]),
+            completed_per_s: rate(sums[1]),
+            audio_s_per_s: rate(sums[2]) / 1000.0,
+            oldest,
+            workers_alive: self.workers(now).len() as u64,
+        }
+    }
+
+    pub fn workers(&self, now: Timestamp) -> Vec<WorkerSeen> {
+        let alive = self.workers.values().filter(|(_, _, until)| *until > now);
+        alive.map(|(info, seen, _)| WorkerSeen { info: info.clone(), last_seen: now.since(*seen) }).collect()
+    }
+
+    /// The first `n` jobs for which `when` gives a time, by that time.
+    fn due(&self, n: usize, when: impl Fn(&JobRecord) -> Option<Timestamp>) -> Vec<JobId> {
+        let records = self.jobs.values().map(|job| &job.record);
+        let mut due: Vec<_> = records.filter_map(|record| Some((when(record)?, record.id))).collect();
+        due.sort_unstable();
+        due.into_iter().take(n).map(|(_, id)| id).collect()
+    }
+}

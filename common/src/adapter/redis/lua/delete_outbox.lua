@@ -1,0 +1,3 @@
+-- lane, entry, lane, entry, ...
+for i = 1, #ARGV, 2 do redis.call('ZREM', P .. 'outbox:' .. ARGV[i], ARGV[i + 1]) end
+return 0

@@ -1,0 +1,3 @@
+-- attempt...
+for _, member in ipairs(ARGV) do redis.call('ZREM', P .. 'sweeps', member) end
+return 0

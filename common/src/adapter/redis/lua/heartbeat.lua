@@ -1,0 +1,8 @@
+-- worker, info, lasts; whoever has been silent for an hour is forgotten
+redis.call('ZADD', P .. 'workers', now + ARGV[3], ARGV[1])
+redis.call('HSET', P .. 'workers:info', ARGV[1], int(now) .. ' ' .. ARGV[2])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now - 3600000, 'LIMIT', 0, 100)) do
+  redis.call('ZREM', P .. 'workers', gone)
+  redis.call('HDEL', P .. 'workers:info', gone)
+end
+return 0

@@ -1,0 +1,87 @@
+-- What every script shares. KEYS[1] is the deployment's prefix; the lengths of time stand above, in milliseconds.
+-- Numbers that are stored go through int(): Lua's own text for them may have an exponent.
+local P = KEYS[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function int(n) return string.format('%.0f', n) end
+local function job(id) return P .. 'job:' .. id end
+local function get(id, ...) return redis.call('HMGET', job(id), ...) end
+
+local function count(arrived, completed, audio)
+  local key = P .. 'rate:' .. int(math.floor(now / 10000))
+  if arrived > 0 then redis.call('HINCRBY', key, 'a', arrived) end
+  if completed > 0 then redis.call('HINCRBY', key, 'c', completed) end
+  if audio > 0 then redis.call('HINCRBY', key, 's', int(audio)) end
+  redis.call('PEXPIRE', key, 120000)
+end
+
+-- Everything a record is made of.
+local function raw(id)
+  return {id, redis.call('HGETALL', job(id)), redis.call('GET', P .. 'spec:' .. id),
+    redis.call('GET', P .. 'fail:' .. id), redis.call('GET', P .. 'result:' .. id)}
+end
+
+local function bell(id, lane)
+  local serial = redis.call('INCR', P .. 'serial')
+  redis.call('ZADD', P .. 'outbox:' .. lane, now, int(serial) .. ':' .. id)
+end
+
+local function audio_waiting(id, sign)
+  local known = redis.call('HGET', job(id), 'd')
+  if known then redis.call('HINCRBY', P .. 'totals', 'audio', int(sign * known)) end
+end
+
+-- A job leaves the index of its state.
+local function leave(id, state, lane)
+  redis.call('ZREM', P .. state .. ':' .. lane, id)
+  if state == 'running' then
+    local worker = redis.call('HGET', job(id), 'w')
+    if worker then redis.call('SREM', P .. 'held:' .. worker, id) end
+    redis.call('HDEL', job(id), 'ex', 'p')
+  else
+    if state == 'available' then redis.call('ZREM', P .. 'bell:' .. lane, id) end
+    audio_waiting(id, -1)
+  end
+end
+
+local function wait(id, state, lane, due)
+  redis.call('HSET', job(id), 's', state, 'av', int(due))
+  redis.call('ZADD', P .. state .. ':' .. lane, due, id)
+  audio_waiting(id, 1)
+  if state == 'available' then
+    redis.call('HDEL', job(id), 'b')
+    redis.call('ZADD', P .. 'bell:' .. lane, now + BELL_FIRST, id)
+    bell(id, lane)
+  end
+end
+
+local function webhook(id)
+  if redis.call('HEXISTS', job(id), 'cb') == 1 then redis.call('ZADD', P .. 'webhooks', now, id) end
+end
+
+local function finish(id, state)
+  redis.call('HSET', job(id), 's', state, 'co', int(now))
+  redis.call('ZADD', P .. 'done', now, id)
+  if state == 'completed' then
+    redis.call('ZADD', P .. 'exports', now + EXPORT_GRACE, id)
+  else
+    if state == 'discarded' then redis.call('ZADD', P .. 'dead', now, id) end
+    webhook(id)
+  end
+end
+
+local function sweep(id, token, nonce)
+  redis.call('ZADD', P .. 'sweeps', now + SWEEP_DELAY, id .. ':' .. token .. ':' .. nonce)
+end
+
+-- Forgets a final job.
+local function forget(id)
+  local known = get(id, 'ik', 'ck')
+  if known[1] then redis.call('HDEL', P .. 'idempotency', known[1]) end
+  if known[2] and redis.call('HGET', P .. 'cache', known[2]) == id then
+    redis.call('HDEL', P .. 'cache', known[2])
+  end
+  for _, index in ipairs({'done', 'dead', 'all', 'exports', 'webhooks'}) do redis.call('ZREM', P .. index, id) end
+  redis.call('DEL', job(id), P .. 'spec:' .. id, P .. 'fail:' .. id, P .. 'result:' .. id)
+end

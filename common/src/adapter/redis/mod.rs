@@ -1,0 +1,30 @@
+//! The job store on Redis 7: one Lua script per step.
+//!
+//! # Keys, after the deployment's prefix
+//!
+//! | key | kind | holds |
+//! | --- | --- | --- |
+//! | `job:{id}` | hash | the record's short fields; every value within 64 bytes, so that Redis keeps it as a listpack |
+//! | `spec:{id}`, `fail:{id}`, `result:{id}` | strings | specification, last failure, result |
+//! | `{state}:{lane}` | sorted sets | jobs that are available, scheduled, retryable (by due time), running (by expiry) |
+//! | `bell:{lane}` | sorted set | available jobs by the time at which they may be rung again |
+//! | `outbox:{lane}` | sorted set | `{serial}:{id}` by the time from which it may be claimed |
+//! | `exports`, `webhooks`, `sweeps` | sorted sets | what is left to do, by the time from which it may be claimed |
+//! | `all`, `done`, `dead` | sorted sets | every job by arrival, final ones by their end, discarded ones by their end |
+//! | `held:{worker}` | set | what a worker holds |
+//! | `cancels:{worker}` | list | cancels to tell it |
+//! | `idempotency`, `cache` | hashes | key to job |
+//! | `poison:{content}`, `turn`, `rate:{bucket}` | strings, hash | with an expiry of their own |
+//! | `workers`, `workers:info`, `totals`, `serial` | | heartbeats, sums, the last bell's number |
+//!
+//! A final job with every document, tags, idempotency key and cache entry takes under 2 KiB; `prune` removes everything of it together, so no key of a job has an expiry.
+//! Keys are named inside the scripts: the deployment's prefix must hold a hash tag on a Redis cluster.
+
+mod answer;
+mod codec;
+mod job_store;
+mod link;
+mod script;
+
+pub use job_store::RedisJobStore;
+pub use link::RedisOptions;

@@ -1,0 +1,102 @@
+//! The client: where it connects, how long it waits.
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Credentials, Region, StalledStreamProtectionConfig};
+use aws_smithy_http_client::tls;
+
+use super::repeat::RepeatPolicy;
+
+/// What stands in for the environment's `AWS_*`; each `None` leaves it to the environment.
+#[derive(Clone, Default)]
+pub struct S3Access {
+    /// Address of the service instead of Amazon's.
+    pub endpoint: Option<String>,
+    /// Access key and secret key.
+    pub keys: Option<(String, String)>,
+    /// Region; `us-east-1` where neither this nor the environment says one.
+    pub region: Option<String>,
+}
+
+impl std::fmt::Debug for S3Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = self.keys.as_ref().map(|_| "[redacted]");
+        f.debug_struct("S3Access")
+            .field("endpoint", &self.endpoint)
+            .field("keys", &keys)
+            .field("region", &self.region)
+            .finish()
+    }
+}
+
+/// How the adapter works.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// Objects above this go up in parts of at least this size. The protocol takes 5 MiB to 5 GiB.
+    pub part_bytes: u64,
+    /// Parts of one object that are under way at a time; memory for a stream is this many parts.
+    pub parts_in_flight: usize,
+    /// Largest object that one request copies: 5 GiB in the protocol.
+    pub copy_bytes_max: u64,
+    /// Bounds of the repetition.
+    pub repeat: RepeatPolicy,
+    /// How long a body may give nothing before it is asked for anew.
+    pub silent_max: Duration,
+    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`; `None` is: where an endpoint is set.
+    pub path_style: Option<bool>,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self {
+            part_bytes: 16 << 20,
+            parts_in_flight: 4,
+            copy_bytes_max: 5 << 30,
+            repeat: RepeatPolicy::default(),
+            silent_max: Duration::from_secs(15),
+            path_style: None,
+        }
+    }
+}
+
+/// Time to open a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Time to the first byte of an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
+pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
+    // Named, because the library's own default would bring another TLS.
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let region =
+        aws_config::meta::region::RegionProviderChain::first_try(access.region.clone().map(Region::new))
+            .or_default_provider()
+            .or_else(Region::new("us-east-1"));
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .region(region)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled().grace_period(options.silent_max).build(),
+        );
+    if let Some((key, secret)) = &access.keys {
+        loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "rollcall"));
+    }
+    if let Some(endpoint) = &access.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let shared = loader.load().await;
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let elsewhere = access.endpoint.is_some() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+    let config = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(options.path_style.unwrap_or(elsewhere))
+        .build();
+    Client::from_conf(config)
+}

@@ -1,0 +1,96 @@
+//! From the outbox to the broker.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::port::broker::{Broker, BrokerError};
+use crate::port::job_store::{JobStore, OutboxEntry, StoreResult};
+
+/// How a relay works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayRules {
+    /// Bells claimed at once; they are published side by side.
+    pub batch: usize,
+    /// How long they are hidden from other relays: longer than publishing takes, else they ring twice.
+    pub claim: Duration,
+}
+
+impl Default for RelayRules {
+    fn default() -> Self {
+        Self { batch: 256, claim: Duration::from_secs(10) }
+    }
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Relayed {
+    /// Bells that the broker confirmed and that are gone from the outbox.
+    pub published: usize,
+    /// Bells that it did not confirm; they come back when the claim lapses.
+    pub unconfirmed: usize,
+    /// Why the last of those was not confirmed.
+    pub error: Option<BrokerError>,
+}
+
+impl Relayed {
+    /// Whether another pass at once may find more.
+    #[must_use]
+    pub fn is_full(&self, rules: &RelayRules) -> bool {
+        self.error.is_none() && self.published >= rules.batch
+    }
+}
+
+/// Claims bells, publishes them, and removes those that are confirmed. Dying in between, or losing an answer, rings a
+/// bell twice at worst.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn pass(store: &impl JobStore, broker: &impl Broker, rules: &RelayRules) -> StoreResult<Relayed> {
+    let claimed = store.claim_outbox(rules.batch, rules.claim).await?;
+    if claimed.is_empty() {
+        return Ok(Relayed::default());
+    }
+    let answers = side_by_side(claimed.iter().map(|entry| publish(broker, *entry)).collect()).await;
+    let (mut confirmed, mut relayed) = (Vec::with_capacity(claimed.len()), Relayed::default());
+    for (entry, answer) in claimed.into_iter().zip(answers) {
+        match answer {
+            Ok(()) => confirmed.push(entry),
+            Err(error) => {
+                relayed.unconfirmed += 1;
+                relayed.error = Some(error);
+            }
+        }
+    }
+    if !confirmed.is_empty() {
+        store.delete_outbox(&confirmed).await?;
+    }
+    relayed.published = confirmed.len();
+    Ok(relayed)
+}
+
+async fn publish(broker: &impl Broker, entry: OutboxEntry) -> Result<(), BrokerError> {
+    broker.publish(entry.lane, &entry.notice().to_bytes()).await
+}
+
+/// Awaits all futures at the same time; the answers are in their order.
+///
+/// Every wake polls every future that is not done. A batch is at most a few hundred futures whose polls cost
+/// nanoseconds, so that is cheaper than a waker for each.
+async fn side_by_side<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut answers: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for (future, answer) in futures.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
+            match future.as_mut().poll(context) {
+                Poll::Ready(value) => *answer = Some(value),
+                Poll::Pending => waiting = true,
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}

@@ -1,0 +1,409 @@
+//! What a job is asked to do. A specification never changes once it is accepted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use super::digest::{ContentDigest, ContentDigestError};
+use super::lane::Lane;
+
+/// Longest URI of audio, transcript, output and callback, bytes.
+pub const URI_BYTES_MAX: usize = 4096;
+/// Most tags of a job.
+pub const TAGS_MAX: usize = 32;
+/// Longest key of a tag, bytes.
+pub const TAG_KEY_BYTES_MAX: usize = 64;
+/// Longest value of a tag, bytes.
+pub const TAG_VALUE_BYTES_MAX: usize = 256;
+/// Longest bundle and voice name, bytes.
+pub const NAME_BYTES_MAX: usize = 512;
+/// Most speakers that can be asked for.
+pub const SPEAKERS_MAX: u32 = 1000;
+/// Most attempts and crashes that can be asked for.
+pub const TRIES_MAX: u32 = 1000;
+/// Longest timeout that can be asked for: seven days.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest delay that can be asked for: a year.
+pub const DELAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What the work is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobKind {
+    /// Who spoke when.
+    Diarize,
+    /// Learn a known voice under this name.
+    Enroll {
+        /// The voice's name.
+        name: String,
+    },
+}
+
+/// An object that a job reads, and what is known about its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRef {
+    /// `s3://`, `https://` or `file://`.
+    pub uri: String,
+    /// Digest of the content, when the submitter knows it; a worker refuses other content.
+    pub sha256: Option<ContentDigest>,
+    /// Size in bytes, when known.
+    pub bytes: Option<u64>,
+    /// Length of the recording, when known; only for estimates.
+    pub duration: Option<Duration>,
+}
+
+impl SourceRef {
+    /// A source of which only the place is known.
+    #[must_use]
+    pub fn at(uri: impl Into<String>) -> Self {
+        Self { uri: uri.into(), sha256: None, bytes: None, duration: None }
+    }
+
+    /// What stands for the content when poison is remembered: its digest, or that of its place while the digest is
+    /// unknown.
+    #[must_use]
+    pub fn content(&self) -> ContentDigest {
+        self.sha256.unwrap_or_else(|| ContentDigest::of(self.uri.as_bytes()))
+    }
+}
+
+/// How many people are expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SpeakerCount {
+    /// As many as are found.
+    #[default]
+    Auto,
+    /// Exactly this many, at least 1.
+    Exactly(u32),
+    /// At least and at most this many; `None` is no bound.
+    Between(Option<u32>, Option<u32>),
+}
+
+/// What the channels of a recording are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Channels {
+    /// One scene: mixed before the work.
+    #[default]
+    Mix,
+    /// A call: its people are on separate channels.
+    Separate,
+}
+
+/// A form in which the result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DocumentFormat {
+    /// `segments.json`.
+    Json,
+    /// `turns.rttm`.
+    Rttm,
+    /// `subtitles.srt`.
+    Srt,
+    /// `subtitles.vtt`.
+    Vtt,
+    /// `timeline.html`.
+    Html,
+    /// `transcript.txt`.
+    Txt,
+}
+
+impl DocumentFormat {
+    /// Every form.
+    pub const ALL: [Self; 6] = [Self::Json, Self::Rttm, Self::Srt, Self::Vtt, Self::Html, Self::Txt];
+
+    /// The word for it in flags and requests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Rttm => "rttm",
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+            Self::Html => "html",
+            Self::Txt => "txt",
+        }
+    }
+
+    /// The form of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == text)
+    }
+}
+
+/// How a recording is to be treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// People expected.
+    pub speakers: SpeakerCount,
+    /// What the channels are.
+    pub channels: Channels,
+    /// Forms to write, sorted, without repetition.
+    pub formats: Vec<DocumentFormat>,
+    /// A transcript whose segments are to get a speaker.
+    pub transcript: Option<SourceRef>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            speakers: SpeakerCount::Auto,
+            channels: Channels::Mix,
+            formats: vec![DocumentFormat::Json, DocumentFormat::Rttm, DocumentFormat::Html],
+            transcript: None,
+        }
+    }
+}
+
+/// When to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Failed attempts after which the job is discarded, at least 1.
+    pub attempts_max: u32,
+    /// Crashes after which the job is discarded, at least 1.
+    pub crashes_max: u32,
+    /// Longest time that one attempt may take.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    /// The contract's five and five; an attempt may take a day.
+    fn default() -> Self {
+        Self { attempts_max: 5, crashes_max: 5, timeout: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// Everything a worker needs to know about a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSpec {
+    /// What the work is.
+    pub kind: JobKind,
+    /// The recording.
+    pub audio: SourceRef,
+    /// How it is to be treated.
+    pub options: Options,
+    /// Bundle asked for; `None` is whatever the worker has loaded.
+    pub bundle: Option<String>,
+    /// Priority.
+    pub lane: Lane,
+    /// The submitter's own words for it.
+    pub tags: BTreeMap<String, String>,
+    /// When to give up.
+    pub limits: Limits,
+    /// Who is told about the end.
+    pub callback_url: Option<String>,
+    /// Where the documents go besides the store's own place.
+    pub output: Option<String>,
+}
+
+/// A specification that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A text is empty or too long.
+    #[error("{field} must have 1 to {bytes_max} bytes: {bytes}")]
+    Text {
+        /// Which one.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The longest that is accepted.
+        bytes_max: usize,
+    },
+    /// A number lies outside its range.
+    #[error("{field} must be {min} to {max}: {value}")]
+    Number {
+        /// Which one.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The smallest that is accepted.
+        min: u64,
+        /// The largest that is accepted.
+        max: u64,
+    },
+    /// The smallest number of speakers is above the largest.
+    #[error("the fewest speakers are more than the most: {min} > {max}")]
+    SpeakersCrossed {
+        /// Fewest.
+        min: u32,
+        /// Most.
+        max: u32,
+    },
+    /// Formats are missing, repeated or unsorted.
+    #[error("formats must be sorted, different and at least one")]
+    Formats,
+}
+
+impl JobSpec {
+    /// A diarization of `audio` with every default.
+    #[must_use]
+    pub fn diarize(audio: SourceRef) -> Self {
+        Self {
+            kind: JobKind::Diarize,
+            audio,
+            options: Options::default(),
+            bundle: None,
+            lane: Lane::Normal,
+            tags: BTreeMap::new(),
+            limits: Limits::default(),
+            callback_url: None,
+            output: None,
+        }
+    }
+
+    /// Whether every part keeps its bounds.
+    ///
+    /// # Errors
+    /// The first part that does not.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if let JobKind::Enroll { name } = &self.kind {
+            text("the voice name", name, NAME_BYTES_MAX)?;
+        }
+        text("the audio uri", &self.audio.uri, URI_BYTES_MAX)?;
+        for (field, value) in [("callback_url", &self.callback_url), ("output", &self.output)] {
+            value.iter().try_for_each(|value| text(field, value, URI_BYTES_MAX))?;
+        }
+        self.bundle.iter().try_for_each(|value| text("bundle", value, NAME_BYTES_MAX))?;
+        number("the number of tags", self.tags.len() as u64, 0, TAGS_MAX as u64)?;
+        for (key, value) in &self.tags {
+            text("a tag's key", key, TAG_KEY_BYTES_MAX)?;
+            number("the length of a tag's value", value.len() as u64, 0, TAG_VALUE_BYTES_MAX as u64)?;
+        }
+        self.options.check()?;
+        self.limits.check()
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), SpecError> {
+        let count = |value: u32| number("the number of speakers", value.into(), 1, SPEAKERS_MAX.into());
+        match self.speakers {
+            SpeakerCount::Auto => {}
+            SpeakerCount::Exactly(value) => count(value)?,
+            SpeakerCount::Between(min, max) => {
+                min.into_iter().chain(max).try_for_each(count)?;
+                if let (Some(min), Some(max)) = (min, max)
+                    && min > max
+                {
+                    return Err(SpecError::SpeakersCrossed { min, max });
+                }
+            }
+        }
+        if self.formats.is_empty() || !self.formats.is_sorted_by(|a, b| a < b) {
+            return Err(SpecError::Formats);
+        }
+        self.transcript.iter().try_for_each(|source| text("the transcript uri", &source.uri, URI_BYTES_MAX))
+    }
+
+    /// One text for everything that can change a result; what is written alike is treated alike.
+    fn canonical(&self) -> Option<String> {
+        let formats: Vec<_> = self.formats.iter().map(|format| format.as_str()).collect();
+        let transcript = match &self.transcript {
+            None => "none".to_owned(),
+            Some(source) => source.sha256?.to_string(),
+        };
+        let (speakers, channels) = (self.speakers, self.channels);
+        Some(format!("{speakers:?} {channels:?} {} {transcript}", formats.join(",")))
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), SpecError> {
+        number("the maximum of attempts", self.attempts_max.into(), 1, TRIES_MAX.into())?;
+        number("the maximum of crashes", self.crashes_max.into(), 1, TRIES_MAX.into())?;
+        number("the timeout in seconds", self.timeout.as_secs(), 1, TIMEOUT_MAX.as_secs())
+    }
+}
+
+fn text(field: &'static str, value: &str, bytes_max: usize) -> Result<(), SpecError> {
+    let bytes = value.len();
+    if (1..=bytes_max).contains(&bytes) { Ok(()) } else { Err(SpecError::Text { field, bytes, bytes_max }) }
+}
+
+fn number(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), SpecError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(SpecError::Number { field, value, min, max }) }
+}
+
+/// What names a result that can serve another job: the audio's content, the bundle, and everything in the options that
+/// changes the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheKey(ContentDigest);
+
+impl CacheKey {
+    /// The key of a diarization by `bundle` (`NAME@VERSION`). `None` when a result cannot be reused: an enrolment, or a
+    /// transcript whose content is unknown.
+    #[must_use]
+    pub fn of(spec: &JobSpec, audio: ContentDigest, bundle: &str) -> Option<Self> {
+        match spec.kind {
+            JobKind::Enroll { .. } => None,
+            JobKind::Diarize => {
+                let options = spec.options.canonical()?;
+                Some(Self(ContentDigest::of(format!("{audio}\n{bundle}\n{options}").as_bytes())))
+            }
+        }
+    }
+
+    /// 32 hexadecimal digits.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let mut text = self.0.to_string();
+        text.truncate(32);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_holds_and_one_past_it_does_not() {
+        let spec = || JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
+        let ok = |change: &dyn Fn(&mut JobSpec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            spec.check().is_ok()
+        };
+        assert!(ok(&|_| {}));
+        for (bytes, good) in [(0, false), (URI_BYTES_MAX, true), (URI_BYTES_MAX + 1, false)] {
+            assert_eq!(ok(&|s| s.audio.uri = "u".repeat(bytes)), good);
+            assert_eq!(ok(&|s| s.output = Some("u".repeat(bytes))), good);
+            assert_eq!(ok(&|s| s.options.transcript = Some(SourceRef::at("u".repeat(bytes)))), good);
+        }
+        for (count, good) in [(0, false), (1, true), (SPEAKERS_MAX, true), (SPEAKERS_MAX + 1, false)] {
+            assert_eq!(ok(&|s| s.options.speakers = SpeakerCount::Exactly(count)), good);
+            assert_eq!(ok(&|s| s.options.speakers = SpeakerCount::Between(Some(count), None)), good);
+        }
+        assert!(!ok(&|s| s.options.speakers = SpeakerCount::Between(Some(3), Some(2))));
+        for (tries, good) in [(0, false), (TRIES_MAX, true), (TRIES_MAX + 1, false)] {
+            assert_eq!(ok(&|s| s.limits.attempts_max = tries), good);
+            assert_eq!(ok(&|s| s.limits.crashes_max = tries), good);
+        }
+        assert!(!ok(&|s| s.limits.timeout = TIMEOUT_MAX + Duration::from_secs(1)));
+        for (tags, good) in [(TAGS_MAX, true), (TAGS_MAX + 1, false)] {
+            assert_eq!(ok(&|s| s.tags = (0..tags).map(|i| (i.to_string(), String::new())).collect()), good);
+        }
+        assert!(!ok(&|s| s.tags = BTreeMap::from([("k".repeat(TAG_KEY_BYTES_MAX + 1), String::new())])));
+        assert!(!ok(&|s| s.tags = BTreeMap::from([("k".into(), "v".repeat(TAG_VALUE_BYTES_MAX + 1))])));
+        assert!(!ok(&|s| s.options.formats.clear()));
+        assert!(!ok(&|s| s.options.formats = vec![DocumentFormat::Json, DocumentFormat::Json]));
+        assert!(!ok(&|s| s.kind = JobKind::Enroll { name: String::new() }));
+    }
+
+    #[test]
+    fn results_are_shared_only_by_what_gives_the_same_documents() {
+        let audio = ContentDigest::of(b"audio");
+        let spec = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
+        let key = CacheKey::of(&spec, audio, "starter@1").unwrap();
+        let mut elsewhere = spec.clone();
+        elsewhere.audio.uri = "s3://b/other.wav".into();
+        elsewhere.lane = Lane::High;
+        assert_eq!(CacheKey::of(&elsewhere, audio, "starter@1"), Some(key));
+        assert_ne!(CacheKey::of(&spec, audio, "starter@2"), Some(key));
+        assert_ne!(CacheKey::of(&spec, ContentDigest::of(b"other"), "starter@1"), Some(key));
+        let mut two = spec.clone();
+        two.options.speakers = SpeakerCount::Exactly(2);
+        assert_ne!(CacheKey::of(&two, audio, "starter@1"), Some(key));
+        let mut with_text = spec;
+        with_text.options.transcript = Some(SourceRef::at("s3://b/t.json"));
+        assert_eq!(CacheKey::of(&with_text, audio, "starter@1"), None);
+        assert_eq!(key.to_text().len(), 32);
+    }
+}

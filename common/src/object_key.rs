@@ -1,0 +1,140 @@
+//! The only place where the keys of the object store are spelled (contract, section 6).
+//!
+//! Keys are relative to the store's own prefix and never begin with `/`.
+
+use crate::job::id::JobId;
+use crate::job::lease::LeaseKey;
+use crate::job::record::JobRecord;
+use crate::job::spec::ContentDigest;
+
+/// Everything uploaded for jobs.
+pub const INBOX: &str = "inbox/";
+/// Uploads whose digest is not known yet.
+pub const INBOX_TMP: &str = "inbox/tmp/";
+/// Everything workers wrote.
+pub const RESULTS: &str = "results/";
+/// Every model bundle.
+pub const BUNDLES: &str = "bundles/";
+/// Longest file extension kept of an upload, characters.
+pub const EXTENSION_CHARS_MAX: usize = 8;
+
+/// Audio by its content: `inbox/{sha256}.{ext}`. Of the extension only lower-case letters and digits are kept, at most
+/// [`EXTENSION_CHARS_MAX`]; it helps people and format probing, nothing depends on it.
+#[must_use]
+pub fn inbox(sha256: &ContentDigest, extension: &str) -> String {
+    let extension: String = extension
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(EXTENSION_CHARS_MAX)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let extension = if extension.is_empty() { "bin" } else { &extension };
+    format!("{INBOX}{sha256}.{extension}")
+}
+
+/// An upload under way: `inbox/tmp/{upload}`.
+#[must_use]
+pub fn inbox_upload(upload: JobId) -> String {
+    format!("{INBOX_TMP}{upload}")
+}
+
+/// The folder of a job's results: `results/{job}/`.
+#[must_use]
+pub fn results(job: JobId) -> String {
+    format!("{RESULTS}{job}/")
+}
+
+/// The folder of what one attempt wrote: `results/{job}/{token}-{nonce}/`.
+#[must_use]
+pub fn attempt(key: &LeaseKey) -> String {
+    format!("{RESULTS}{}/{}-{}/", key.job, key.token, key.nonce)
+}
+
+/// A settled document at its stable key: `results/{job}/{name}`.
+#[must_use]
+pub fn document(job: JobId, name: &str) -> String {
+    format!("{RESULTS}{job}/{name}")
+}
+
+/// Where the documents of a completed job lie before they are exported: the attempt's own folder, or the stable keys of
+/// the job it was taken from. `None` for a job that has no result.
+#[must_use]
+pub fn result_source(record: &JobRecord) -> Option<String> {
+    record.result.as_ref()?;
+    match record.cached_from {
+        Some(source) => Some(results(source)),
+        None => record.lease_key().as_ref().map(attempt),
+    }
+}
+
+/// `bundles/{name}/{version}/bundle.tar.zst`.
+#[must_use]
+pub fn bundle_archive(name: &str, version: &str) -> String {
+    format!("{BUNDLES}{name}/{version}/bundle.tar.zst")
+}
+
+/// `bundles/{name}/{version}/manifest.json`.
+#[must_use]
+pub fn bundle_manifest(name: &str, version: &str) -> String {
+    format!("{BUNDLES}{name}/{version}/manifest.json")
+}
+
+/// The pointer to a bundle's newest version: `bundles/{name}/latest`.
+#[must_use]
+pub fn bundle_latest(name: &str) -> String {
+    format!("{BUNDLES}{name}/latest")
+}
+
+/// The programs: `releases/{version}/{target}/rollcall.tar.zst`.
+#[must_use]
+pub fn release(version: &str, target: &str) -> String {
+    format!("releases/{version}/{target}/rollcall.tar.zst")
+}
+
+/// The digest beside the programs: `releases/{version}/{target}/rollcall.tar.zst.sha256`.
+#[must_use]
+pub fn release_digest(version: &str, target: &str) -> String {
+    format!("{}.sha256", release(version, target))
+}
+
+/// The folder of a runtime: `runtimes/{name}/{version}/`.
+#[must_use]
+pub fn runtime(name: &str, version: &str) -> String {
+    format!("runtimes/{name}/{version}/")
+}
+
+/// An enrolled voice: `speakers/{bundle}/{name}.json`.
+#[must_use]
+pub fn voice(bundle: &str, name: &str) -> String {
+    format!("speakers/{bundle}/{name}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::job::lease::Nonce;
+
+    #[test]
+    fn keys_follow_the_contract() {
+        let job = JobId::new(Timestamp::from_millis(0), [0; 16]);
+        let text = "00000000-0000-7000-8000-000000000000";
+        let key = LeaseKey { job, token: 7, nonce: Nonce::new([0xab; 16]) };
+        assert_eq!(attempt(&key), format!("results/{text}/7-{}/", "ab".repeat(16)));
+        assert_eq!(document(job, "segments.json"), format!("results/{text}/segments.json"));
+        assert_eq!(inbox_upload(job), format!("inbox/tmp/{text}"));
+        assert_eq!(bundle_latest("starter"), "bundles/starter/latest");
+        assert_eq!(release_digest("1", "t"), "releases/1/t/rollcall.tar.zst.sha256");
+    }
+
+    #[test]
+    fn an_extension_cannot_leave_its_key() {
+        let digest = ContentDigest::new([0; 32]);
+        let zeros = "0".repeat(64);
+        for (given, kept) in
+            [("FLAC", "flac"), ("", "bin"), ("../../x", "x"), ("a/b.c d", "abcd"), ("123456789", "12345678")]
+        {
+            assert_eq!(inbox(&digest, given), format!("inbox/{zeros}.{kept}"));
+        }
+    }
+}

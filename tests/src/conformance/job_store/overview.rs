@@ -1,0 +1,131 @@
+//! The queue seen from outside.
+
+use common::job::failure::FailureClass;
+use common::job::lane::Lane;
+use common::job::record::JobState;
+use common::job::transition::Transition;
+use common::job::worker::WorkerInfo;
+use common::port::job_store::{JobFilter, JobStore, NewJob, QueueStatus, Unready};
+
+use super::*;
+
+/// Depth by lane and state, audio that waits, rates.
+pub async fn the_queue_is_counted(bench: &impl Bench) {
+    let store = bench.store(patient());
+    let empty = store.status().await.unwrap();
+    let nothing = QueueStatus { at: empty.at, ..empty.clone() };
+    assert_eq!((empty.outbox(), empty.dead, empty.oldest, empty.drain()), (0, 0, None, Some(Duration::ZERO)));
+    assert_eq!(nothing.audio_waiting, Duration::ZERO);
+    let job = |n: u8, lane, delay| {
+        let mut spec = spec();
+        spec.lane = lane;
+        spec.audio.duration = Some(Duration::from_secs(100));
+        NewJob { delay, ..NewJob::new(id(n), spec) }
+    };
+    insert(&store, job(1, Lane::High, Duration::ZERO)).await;
+    insert(&store, job(2, Lane::High, HOUR)).await;
+    insert(&store, job(3, Lane::Low, Duration::ZERO)).await;
+    insert(&store, job(4, Lane::Low, Duration::ZERO)).await;
+    lease(&store, request(id(3), "w", 1, HOUR)).await;
+    let key = lease(&store, request(id(4), "w", 2, HOUR)).await;
+    store.settle(key, Transition::retry(failure(FailureClass::Retryable), HOUR)).await.unwrap();
+    ended(&store, job(5, Lane::Normal, Duration::ZERO), Transition::complete(result())).await;
+    bench.pass(&store, MOMENT * 2).await;
+    let status = store.status().await.unwrap();
+    let lane = |lane| {
+        let depth = status.lane(lane);
+        (depth.ready, depth.scheduled, depth.retryable, depth.running, depth.outbox)
+    };
+    assert_eq!(lane(Lane::High), (1, 1, 0, 0, 1));
+    assert_eq!(lane(Lane::Normal), (0, 0, 0, 0, 1));
+    assert_eq!(lane(Lane::Low), (0, 0, 1, 1, 2));
+    assert_eq!(status.audio_waiting, Duration::from_secs(300));
+    assert!(status.oldest.unwrap() >= MOMENT);
+    assert!(status.arrived_per_s > 0.0 && status.completed_per_s > 0.0);
+    let (arrived, audio) = (status.arrived_per_s, status.audio_s_per_s);
+    assert!((arrived / status.completed_per_s - 5.0).abs() < 1e-6, "five arrived, one was completed");
+    assert!((audio / status.completed_per_s - 60.0).abs() < 1e-6, "of 60 s");
+    store.request_cancel(id(1)).await.unwrap();
+    store.request_cancel(id(2)).await.unwrap();
+    store.request_cancel(id(4)).await.unwrap();
+    assert_eq!(store.status().await.unwrap().audio_waiting, Duration::ZERO);
+}
+
+/// Newest first, by state and tag.
+pub async fn jobs_are_listed(bench: &impl Bench) {
+    let store = bench.store(patient());
+    for n in 1..=6_u8 {
+        let mut spec = spec();
+        spec.tags.insert("parity".into(), (n % 2).to_string());
+        insert(&store, NewJob::new(id(n), spec)).await;
+        bench.pass(&store, MOMENT).await;
+    }
+    ended_jobs(&store).await;
+    let listed = async |state, tag: Option<&str>, limit| {
+        let tag = tag.map(|value| ("parity".to_owned(), value.to_owned()));
+        let listed = store.list(JobFilter { state, tag, limit }).await.unwrap();
+        listed.iter().map(|record| record.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, None, 100).await, [6, 5, 4, 3, 2, 1].map(id));
+    assert_eq!(listed(None, None, 2).await, [6, 5].map(id));
+    assert_eq!(listed(None, Some("1"), 2).await, [5, 3].map(id));
+    assert_eq!(listed(None, Some("7"), 2).await, []);
+    assert_eq!(listed(Some(JobState::Available), None, 9).await, [6, 5].map(id));
+    assert_eq!(listed(Some(JobState::Running), None, 9).await, [id(4)]);
+    assert_eq!(listed(Some(JobState::Discarded), None, 9).await, [id(3)]);
+    assert_eq!(listed(Some(JobState::Cancelled), None, 9).await, [id(2)]);
+    assert_eq!(listed(Some(JobState::Completed), Some("1"), 9).await, [id(1)]);
+    assert_eq!(listed(Some(JobState::Retryable), None, 9).await, []);
+    assert_eq!(listed(None, None, 0).await, []);
+}
+
+async fn ended_jobs(store: &impl JobStore) {
+    let key = lease(store, request(id(1), "w", 1, HOUR)).await;
+    store.settle(key, Transition::complete(result())).await.unwrap();
+    store.request_cancel(id(2)).await.unwrap();
+    let key = lease(store, request(id(3), "w", 1, HOUR)).await;
+    store.settle(key, Transition::discard(failure(FailureClass::Permanent))).await.unwrap();
+    lease(store, request(id(4), "w", 1, HOUR)).await;
+}
+
+/// Workers are alive as long as they say so.
+pub async fn workers_come_and_go(bench: &impl Bench) {
+    let store = bench.store(patient());
+    let info = |name: &str, jobs| WorkerInfo {
+        id: worker(name),
+        host: "host \"1\"".into(),
+        device: "cuda:0".into(),
+        device_name: "A card".into(),
+        bundle: "starter".into(),
+        version: "1".into(),
+        jobs,
+        slots: 4,
+        audio_s_per_s: 12.5,
+        draining: false,
+    };
+    store.heartbeat(&info("b", 0), HOUR).await.unwrap();
+    store.heartbeat(&info("a", 1), HOUR).await.unwrap();
+    store.heartbeat(&info("b", 2), HOUR).await.unwrap();
+    store.heartbeat(&info("gone", 0), MOMENT).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    let alive: Vec<_> = store.workers().await.unwrap().into_iter().map(|seen| seen.info).collect();
+    assert_eq!(alive, [info("a", 1), info("b", 2)]);
+    assert!(store.workers().await.unwrap()[0].last_seen >= MOMENT);
+    assert_eq!(store.status().await.unwrap().workers_alive, 2);
+    store.farewell(&worker("a")).await.unwrap();
+    assert_eq!(store.status().await.unwrap().workers_alive, 1);
+}
+
+/// Asking for a job that nobody submitted is no error.
+pub async fn unknown_jobs_are_unknown(bench: &impl Bench) {
+    let store = bench.store(patient());
+    assert_eq!(store.get(id(1)).await.unwrap(), None);
+    assert_eq!(store.request_cancel(id(1)).await.unwrap(), None);
+    assert_eq!(store.retry(id(1)).await.unwrap(), None);
+    assert_eq!(store.purge(id(1)).await.unwrap(), None);
+    assert_eq!(refusal(&store, request(id(1), "w", 1, HOUR)).await, Unready::Unknown);
+    store.mark_exported(id(1), None).await.unwrap();
+    store.delete_outbox(&[]).await.unwrap();
+    store.delete_sweeps(&[]).await.unwrap();
+    assert_eq!(store.promote_due(10).await.unwrap(), 0);
+}

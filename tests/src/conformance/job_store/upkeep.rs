@@ -1,0 +1,215 @@
+//! What relay and rescue work through.
+
+use common::job::failure::FailureClass;
+use common::job::lane::Lane;
+use common::job::record::JobState;
+use common::job::spec::CacheKey;
+use common::job::transition::Transition;
+use common::port::job_store::{Idempotency, JobStore, NewJob, StoreRules, WebhookOutcome};
+
+use super::*;
+
+fn in_lane(n: u8, lane: Lane) -> NewJob {
+    let mut spec = spec();
+    spec.lane = lane;
+    NewJob::new(id(n), spec)
+}
+
+/// Bells come by lane, oldest first; a claim hides them until it lapses; deleted they are gone.
+pub async fn bells_are_claimed_by_lane(bench: &impl Bench) {
+    let store = bench.store(patient());
+    for (n, lane) in [(1, Lane::Low), (2, Lane::Normal), (3, Lane::High), (4, Lane::High)] {
+        insert(&store, in_lane(n, lane)).await;
+        bench.pass(&store, MOMENT).await;
+    }
+    let first = store.claim_outbox(3, MOMENT).await.unwrap();
+    assert_eq!(
+        first.iter().map(|e| (e.job, e.lane)).collect::<Vec<_>>(),
+        [(id(3), Lane::High), (id(4), Lane::High), (id(2), Lane::Normal)]
+    );
+    bench.pass(&store, MOMENT * 2).await;
+    store.delete_outbox(&first[..1]).await.unwrap();
+    store.delete_outbox(&first[..1]).await.unwrap();
+    let mut left = bells(&store).await;
+    left.sort_unstable();
+    assert_eq!(left, [id(1), id(2), id(4)]);
+    assert_eq!(store.status().await.unwrap().outbox(), 3);
+}
+
+/// Bells of jobs that nobody can take are dropped, not published; two bells of one job are two.
+pub async fn idle_bells_are_dropped(bench: &impl Bench) {
+    let store = bench.store(patient());
+    for n in 1..=4 {
+        insert(&store, in_lane(n, Lane::Normal)).await;
+    }
+    store.request_cancel(id(1)).await.unwrap();
+    lease(&store, request(id(2), "w", 1, HOUR)).await;
+    let key = lease(&store, request(id(3), "w", 2, HOUR)).await;
+    store.settle(key, Transition::interrupt()).await.unwrap();
+    let claimed = store.claim_outbox(10, HOUR).await.unwrap();
+    let mut jobs: Vec<_> = claimed.iter().map(|entry| entry.job).collect();
+    jobs.sort_unstable();
+    assert_eq!(jobs, [id(3), id(3), id(4)]);
+    assert_eq!(store.status().await.unwrap().outbox(), 3);
+    store.delete_outbox(&claimed).await.unwrap();
+    assert_eq!(store.status().await.unwrap().outbox(), 0);
+}
+
+/// Rescue rings what has waited, at most as many as asked, at doubling intervals.
+pub async fn lost_bells_are_rung_again(bench: &impl Bench) {
+    let rules = StoreRules { bell_first: MOMENT, bell_max: HOUR, ..patient() };
+    let store = bench.store(rules);
+    let rescuer = worker("r");
+    assert!(store.rescue_turn(&rescuer, HOUR).await.unwrap());
+    for n in 1..=3 {
+        insert(&store, in_lane(n, Lane::Low)).await;
+        bench.pass(&store, MOMENT).await;
+    }
+    bells(&store).await;
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(store.ring(&rescuer, Lane::High, 10).await.unwrap(), 0);
+    assert_eq!(store.ring(&rescuer, Lane::Low, 2).await.unwrap(), 2);
+    assert_eq!(bells(&store).await, [id(1), id(2)], "the oldest first");
+    lease(&store, request(id(3), "w", 1, HOUR)).await;
+    // 2^12 moments are over four seconds: by then each job's interval holds for the rest of the test.
+    for _ in 0..12 {
+        bench.pass(&store, MOMENT * 2).await;
+        store.ring(&rescuer, Lane::Low, 10).await.unwrap();
+    }
+    let (before, _) = (bells(&store).await, bench.pass(&store, MOMENT * 2).await);
+    assert!(before.len() < 24 && !before.contains(&id(3)), "{before:?}");
+}
+
+/// Only one rescuer has the turn until it lapses, and only it can ring.
+pub async fn one_rescuer_has_the_turn(bench: &impl Bench) {
+    let store = bench.store(StoreRules { bell_first: Duration::ZERO, ..patient() });
+    insert(&store, in_lane(1, Lane::Normal)).await;
+    bench.pass(&store, MOMENT).await;
+    let (one, two) = (worker("one"), worker("two"));
+    assert_eq!(store.ring(&one, Lane::Normal, 1).await.unwrap(), 0, "nobody has the turn");
+    assert!(store.rescue_turn(&one, HOUR).await.unwrap());
+    assert!(!store.rescue_turn(&two, HOUR).await.unwrap());
+    assert_eq!(store.ring(&two, Lane::Normal, 1).await.unwrap(), 0);
+    assert_eq!(store.ring(&one, Lane::Normal, 1).await.unwrap(), 1);
+    assert!(store.rescue_turn(&one, MOMENT).await.unwrap(), "the holder may change its end");
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(store.ring(&one, Lane::Normal, 1).await.unwrap(), 0, "the turn is over");
+    assert!(store.rescue_turn(&two, HOUR).await.unwrap());
+}
+
+/// A completed job is left to its worker for a while, then handed to rescue until it is exported.
+pub async fn exports_are_left_over_once(bench: &impl Bench) {
+    let patient_store = bench.store(patient());
+    ended(&patient_store, in_lane(1, Lane::Normal), Transition::complete(result())).await;
+    assert_eq!(patient_store.claim_exports(10, HOUR).await.unwrap(), []);
+    assert_eq!(patient_store.status().await.unwrap().exports, 1);
+
+    let store = bench.store(hasty());
+    ended(&store, in_lane(1, Lane::Normal), Transition::complete(result())).await;
+    bench.pass(&store, MOMENT * 2).await;
+    let left = store.claim_exports(10, MOMENT).await.unwrap();
+    assert_eq!(left, [record(&store, id(1)).await]);
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(store.claim_exports(10, HOUR).await.unwrap().len(), 1, "the claim lapsed");
+    store.mark_exported(id(1), None).await.unwrap();
+    let exported = record(&store, id(1)).await;
+    assert!(exported.exported_at.is_some());
+    bench.pass(&store, MOMENT * 2).await;
+    store.mark_exported(id(1), None).await.unwrap();
+    assert_eq!(record(&store, id(1)).await, exported, "once is enough");
+    assert_eq!(store.status().await.unwrap().exports, 0);
+    ended(&store, in_lane(2, Lane::Normal), Transition::discard(failure(FailureClass::Permanent))).await;
+    store.mark_exported(id(2), None).await.unwrap();
+    assert_eq!(record(&store, id(2)).await.exported_at, None);
+}
+
+/// Webhooks are due when a job is exported, discarded or cancelled, until they are done.
+pub async fn webhooks_follow_the_end(bench: &impl Bench) {
+    let store = bench.store(patient());
+    let called = |n: u8| {
+        let mut spec = spec();
+        spec.callback_url = Some("https://example.org/cb".into());
+        NewJob::new(id(n), spec)
+    };
+    let due = async || {
+        let due = store.claim_webhooks(10, MOMENT).await.unwrap();
+        bench.pass(&store, MOMENT * 2).await;
+        due.iter().map(|hook| (hook.record.id, hook.tries)).collect::<Vec<_>>()
+    };
+    ended(&store, called(1), Transition::complete(result())).await;
+    assert_eq!(due().await, [], "completion is told after the export");
+    store.mark_exported(id(1), None).await.unwrap();
+    assert_eq!(due().await, [(id(1), 0)]);
+    store.finish_webhook(id(1), WebhookOutcome::Again { after: MOMENT }).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(due().await, [(id(1), 1)]);
+    store.finish_webhook(id(1), WebhookOutcome::Again { after: HOUR }).await.unwrap();
+    assert_eq!(due().await, []);
+    store.finish_webhook(id(1), WebhookOutcome::Done).await.unwrap();
+    assert_eq!(store.status().await.unwrap().webhooks, 0);
+    ended(&store, called(2), Transition::discard(failure(FailureClass::Permanent))).await;
+    insert(&store, called(3)).await;
+    store.request_cancel(id(3)).await.unwrap();
+    let mut both = due().await;
+    both.sort_unstable();
+    assert_eq!(both, [(id(2), 0), (id(3), 0)]);
+    store.retry(id(2)).await.unwrap();
+    assert_eq!(due().await, [(id(3), 0)], "a retried job has not ended");
+    ended(&store, NewJob::new(id(4), spec()), Transition::discard(failure(FailureClass::Permanent))).await;
+    assert_eq!(due().await, [(id(3), 0)]);
+}
+
+/// Folders of attempts that were not completed are swept, settled ones never.
+pub async fn lost_attempts_are_swept(bench: &impl Bench) {
+    let store = bench.store(hasty());
+    let retryable = failure(FailureClass::Retryable);
+    let mut lost = vec![
+        ended(&store, in_lane(1, Lane::Normal), Transition::interrupt()).await,
+        ended(&store, in_lane(2, Lane::Normal), Transition::retry(retryable, HOUR)).await,
+        ended(&store, in_lane(3, Lane::Normal), Transition::discard(failure(FailureClass::Permanent))).await,
+    ];
+    ended(&store, in_lane(4, Lane::Normal), Transition::complete(result())).await;
+    insert(&store, in_lane(5, Lane::Normal)).await;
+    let crashed = lease(&store, request(id(5), "w", 1, MOMENT)).await;
+    bench.pass(&store, MOMENT * 2).await;
+    store.end_lease(crashed, common::job::retry::AfterCrash::Again).await.unwrap();
+    lost.push(crashed);
+    bench.pass(&store, MOMENT * 2).await;
+    let mut sweeps = store.claim_sweeps(10, MOMENT).await.unwrap();
+    sweeps.sort_unstable();
+    lost.sort_unstable();
+    assert_eq!(sweeps, lost);
+    store.delete_sweeps(&sweeps[1..]).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(store.claim_sweeps(10, HOUR).await.unwrap(), sweeps[..1]);
+}
+
+/// Retention forgets everything of a final job, and of no other; purge does so at once.
+pub async fn final_jobs_are_forgotten(bench: &impl Bench) {
+    let store = bench.store(hasty());
+    let cache = CacheKey::of(&spec(), ContentDigest::of(b"audio"), "starter@1");
+    let keyed = |n: u8| NewJob {
+        idempotency: Some(Idempotency::new("k").unwrap()),
+        cache,
+        ..NewJob::new(id(n), spec())
+    };
+    insert(&store, in_lane(9, Lane::Normal)).await;
+    ended(&store, keyed(1), Transition::complete(result())).await;
+    store.mark_exported(id(1), cache).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!(store.prune(10).await.unwrap(), 1);
+    assert_eq!(store.prune(10).await.unwrap(), 0);
+    assert_eq!(store.get(id(1)).await.unwrap(), None);
+    assert_eq!(state(&store, id(9)).await, JobState::Available);
+    let fresh = insert(&store, keyed(2)).await;
+    assert_eq!(fresh.state, JobState::Available, "neither key nor cache remembers it");
+
+    let keeping = bench.store(patient());
+    ended(&keeping, in_lane(1, Lane::Normal), Transition::complete(result())).await;
+    insert(&keeping, in_lane(2, Lane::Normal)).await;
+    assert_eq!(keeping.prune(10).await.unwrap(), 0);
+    assert_eq!(keeping.purge(id(2)).await.unwrap(), Some(false));
+    assert_eq!(keeping.purge(id(1)).await.unwrap(), Some(true));
+    assert_eq!(keeping.purge(id(1)).await.unwrap(), None);
+    assert_eq!(keeping.status().await.unwrap().exports, 0);
+}

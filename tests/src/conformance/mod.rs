@@ -1,0 +1,3 @@
+//! One suite per port, run by every adapter: what a port means is written here first.
+
+pub mod job_store;
