@@ -38,10 +38,19 @@ must() {
   "$@" || { printf 'FAILED  %s\n\nrollcall: %d passed, %d failed\n' "$*" "$passed" $((failed + 1)); exit 1; }
 }
 
+# only PATTERN FOLDER HOME: the pattern stands in no file of the folder but those whose path begins with HOME
+only() { ! grep -rnE --include='*.rs' -- "(^|[^a-z_:])$1" "$2" | grep -v "^$3"; }
+
 # absent CRATE PACKAGE: the package's tree without features does not contain the crate
 absent() {
   local tree; tree=$(cargo tree -q -p "$2" --no-default-features -e normal --prefix none) || return 1
   ! grep -E "^$1 v" <<<"$tree"
+}
+
+# install PACKAGE...: Debian packages, when this is root or may become it
+install() {
+  local as=(); [[ $(id -u) == 0 ]] || as=(sudo -n)
+  "${as[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -qy --no-install-recommends "$@"
 }
 
 say 'formatting, lints, purity'
@@ -53,9 +62,17 @@ for package in common worker; do
     check "$package without features has no $crate" absent "$crate" "$package"
   done
 done
+# The rules of ARCHITECTURE.md that are about who may know what.
+check 'only the device knows ort' only 'ort::' worker/src 'worker/src/device/ort/'
+check 'only clock reads the wall clock' only 'SystemTime::now' common/src 'common/src/clock'
+check 'mathematics knows no file, thread or clock' only 'std::(fs|thread|time|net)' worker/src/diarize 'none'
 for script in provision/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; do
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
 done
+
+say 'servers'
+# The job store's tests run on a real Redis.
+command -v redis-server >/dev/null || check 'apt-get install redis-server' install redis-server
 
 say 'build'
 must cargo build -q --workspace --all-targets

@@ -112,12 +112,21 @@ impl<'a> Observer<'a> {
         }
         self.plan.finish(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
         self.found.hop = self.plan.hop();
+        self.answer_windows()?;
+        self.plan.close(&mut self.windows_waiting);
+        self.answer_windows()?;
+        self.found.sort_windows();
+        Ok((self.found, self.time))
+    }
+
+    /// Embeds every window that waits.
+    fn answer_windows(&mut self) -> Result<(), DeviceError> {
         self.submit_windows(true)?;
         while let Some((starts, ticket)) = self.windows_in_flight.pop_front() {
             let answer = ticket.wait()?;
             self.take_windows(&starts, &answer);
         }
-        Ok((self.found, self.time))
+        Ok(())
     }
 
     /// Samples taken so far.
@@ -171,11 +180,16 @@ impl<'a> Observer<'a> {
                 self.take_chunks(count, answer?);
             }
         }
+        while let Some(answer) = self.windows_in_flight.front().and_then(|(_, ticket)| ticket.poll()) {
+            if let Some((starts, _)) = self.windows_in_flight.pop_front() {
+                self.take_windows(&starts, &answer?);
+            }
+        }
         let samples = self.tape.end();
         self.plan.advance(&self.geometry, &self.found.activity, samples, &mut self.windows_waiting);
         self.submit_windows(false)?;
-        let needed = self.geometry.chunk_start(self.next_chunk).min(self.plan.next_start());
-        let waiting = self.windows_waiting.first().copied().unwrap_or(usize::MAX);
+        let needed = self.geometry.chunk_start(self.next_chunk).min(self.plan.needed_from());
+        let waiting = self.windows_waiting.iter().copied().min().unwrap_or(usize::MAX);
         self.tape.forget_before(needed.min(waiting));
         Ok(())
     }
@@ -190,7 +204,8 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Queues the windows that wait, in requests of the batch size; the rest stays until `all`.
+    /// Queues the windows that wait, in requests of the batch size; the rest stays until `all`, or until their samples
+    /// have been kept for long enough.
     fn submit_windows(&mut self, all: bool) -> Result<(), DeviceError> {
         let rows_max = self.device.limits().embedding_rows_max;
         while let Some(&oldest) = self.windows_waiting.first()
@@ -200,10 +215,12 @@ impl<'a> Observer<'a> {
         {
             let count = self.windows_waiting.len().min(rows_max);
             let starts: Vec<usize> = self.windows_waiting.drain(..count).collect();
-            let (first, last) = (starts[0], starts[count - 1]);
-            let length = self.plan.window().min(self.tape.end() - first);
-            let samples = self.tape.copy(first, last + length);
-            let rows = Rows { samples, starts: starts.iter().map(|s| s - first).collect(), length };
+            let length = self.plan.window().min(self.tape.end());
+            // Windows may lie far apart: each row is copied by itself.
+            let samples: Vec<f32> =
+                starts.iter().flat_map(|s| self.tape.slice(*s, s + length)).copied().collect();
+            let rows =
+                Rows { samples: samples.into(), starts: (0..count).map(|i| i * length).collect(), length };
             while self.windows_in_flight.len() >= EMBEDDING_REQUESTS_MAX {
                 if let Some((starts, ticket)) = self.windows_in_flight.pop_front() {
                     let answer = ticket.wait()?;
@@ -219,6 +236,7 @@ impl<'a> Observer<'a> {
         self.time.embedding += answer.busy;
         for (start, embedding) in starts.iter().zip(answer.values.chunks_exact(self.dimension)) {
             self.found.push_window(*start, embedding);
+            self.plan.answered(*start, self.found.embedding(self.found.windows.len() - 1));
         }
     }
 }

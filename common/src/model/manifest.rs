@@ -175,6 +175,11 @@ pub struct SpectralParameters {
     pub short_s: f64,
     /// Samples between windows of such recordings.
     pub short_hop_samples: u32,
+    /// Recordings up to this length get every window of the grid; longer ones every second, and those between only where
+    /// their neighbours disagree.
+    pub fine_s: f64,
+    /// Cosine from which two neighbours agree.
+    pub agreement_cosine: f64,
     /// With at least this many seconds of clean windows the spectral method runs, else the linkage.
     pub spectral_clean_s_min: f64,
     /// The threshold of the linkage.
@@ -459,6 +464,8 @@ impl SpectralParameters {
         within("clustering.local_clean_s_min", self.local_clean_s_min, 0.0, 60.0)?;
         within("clustering.short_s", self.short_s, 0.0, 600.0)?;
         within("clustering.short_hop_samples", self.short_hop_samples.into(), 160.0, 960_000.0)?;
+        within("clustering.fine_s", self.fine_s, self.short_s, 3600.0)?;
+        within("clustering.agreement_cosine", self.agreement_cosine, -1.0, 1.0)?;
         within("clustering.spectral_clean_s_min", self.spectral_clean_s_min, 0.0, 3600.0)?;
         within("clustering.linkage.balance", self.linkage.balance, 0.0, 1.0)?;
         within("clustering.linkage.small_s", self.linkage.small_s, 0.0, 600.0)?;

@@ -136,6 +136,8 @@ fn clustering() -> Clustering {
         local_clean_s_min: 1.0,
         short_s: 60.0,
         short_hop_samples: 4_000,
+        fine_s: 600.0,
+        agreement_cosine: 0.4,
         spectral_clean_s_min: 60.0,
         linkage: LinkageParameters {
             inside_share_min: 0.9,

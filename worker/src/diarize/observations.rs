@@ -7,7 +7,7 @@ use super::speaker_count::ChunkActivity;
 pub struct Observations {
     /// Samples of the recording.
     pub samples: usize,
-    /// Samples between two windows of the grid that was used.
+    /// Samples between two windows of the grid that covers all speech; windows off that grid come on top.
     pub hop: usize,
     /// Activity of each chunk, in order.
     pub activity: Vec<ChunkActivity>,
@@ -41,6 +41,14 @@ impl Observations {
         self.embeddings.extend_from_slice(embedding);
         let at = self.embeddings.len() - self.dimension;
         to_unit_length(&mut self.embeddings[at..]);
+    }
+
+    /// Brings the windows into order of time.
+    pub fn sort_windows(&mut self) {
+        let mut order: Vec<usize> = (0..self.windows.len()).collect();
+        order.sort_by_key(|i| self.windows[*i]);
+        self.embeddings = order.iter().flat_map(|i| self.embedding(*i)).copied().collect();
+        self.windows = order.iter().map(|i| self.windows[*i]).collect();
     }
 
     /// The embedding of window `index`.

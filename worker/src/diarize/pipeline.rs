@@ -63,6 +63,8 @@ impl Pipeline {
                 hop: *hop_samples as usize,
                 short_hop: spectral.short_hop_samples as usize,
                 short_max: (spectral.short_s * f64::from(s.sample_rate_hz)) as usize,
+                fine_max: (spectral.fine_s * f64::from(s.sample_rate_hz)) as usize,
+                agreement: spectral.agreement_cosine,
             },
             dimension: manifest.embedding.dimension as usize,
             spectral: spectral.clone(),

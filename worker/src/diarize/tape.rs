@@ -30,14 +30,20 @@ impl Tape {
         }
     }
 
-    /// A copy of samples `start..end` that the device may keep.
+    /// Samples `start..end`.
     ///
     /// # Panics
     /// When part of the range was forgotten or has not arrived: a defect in the caller's bookkeeping.
     #[must_use]
-    pub fn copy(&self, start: usize, end: usize) -> Arc<[f32]> {
+    pub fn slice(&self, start: usize, end: usize) -> &[f32] {
         assert!(start >= self.first && end <= self.end(), "samples {start}..{end} are on the tape");
-        self.samples[start - self.first..end - self.first].into()
+        &self.samples[start - self.first..end - self.first]
+    }
+
+    /// A copy of samples `start..end` that the device may keep; panics as [`Tape::slice`].
+    #[must_use]
+    pub fn copy(&self, start: usize, end: usize) -> Arc<[f32]> {
+        self.slice(start, end).into()
     }
 
     /// Samples held, for bounds on memory.

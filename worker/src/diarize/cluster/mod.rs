@@ -43,10 +43,12 @@ pub fn find_speakers(
         return Speakers::default();
     }
     let hop_s = seen.hop as f64 / f64::from(geometry.rate_hz);
+    // Where windows of the grid do not overlap, those between them are where voices change: not for clustering.
+    let is_on_grid = |index: usize| seen.hop < window || seen.windows[index].is_multiple_of(seen.hop);
     let clean: Vec<usize> = local_speakers::clean_shares(geometry, window, seen)
         .iter()
         .enumerate()
-        .filter(|(_, share)| **share >= p.clean_share_min)
+        .filter(|(index, share)| **share >= p.clean_share_min && is_on_grid(*index))
         .map(|(index, _)| index)
         .collect();
     let mut centroids = if clean.len() as f64 * hop_s >= p.spectral_clean_s_min {
