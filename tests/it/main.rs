@@ -3,5 +3,6 @@
 
 mod broker;
 mod broker_faults;
+mod local_fleet;
 mod object_store;
 mod s3_faults;

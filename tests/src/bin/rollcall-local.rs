@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use tests::s3_server::{Bounds, Keys, S3Server};
 use tests::servers::detached::Detached;
-use tests::servers::{Fsync, Rabbit, RabbitOptions, Redis, S3Process, wait_until};
+use tests::servers::{Fsync, Rabbit, RabbitOptions, Redis, S3Process, free_ports, local, wait_until};
 
 #[derive(Parser)]
 #[command(about = "Private servers on one machine, for tests and for deploy/local")]
@@ -51,6 +51,12 @@ enum Subcommands {
     },
     /// Serve S3 from a folder, in the foreground.
     S3(S3),
+    /// Print a port of the loopback interface that nobody listens at.
+    FreePort {
+        /// This one if it is free.
+        #[arg(long)]
+        prefer: Option<u16>,
+    },
 }
 
 #[derive(Args)]
@@ -124,6 +130,7 @@ fn main() -> anyhow::Result<()> {
         Subcommands::Stop { dir, keep } => stop(&dir, keep),
         Subcommands::Watch { dir, pid } => watch(&dir, pid),
         Subcommands::S3(options) => s3(&options),
+        Subcommands::FreePort { prefer } => free_port(prefer),
     }
 }
 
@@ -190,6 +197,16 @@ fn status(dir: &Path) -> anyhow::Result<()> {
     if all.is_empty() || !dead.is_empty() {
         bail!("not running: {}", if all.is_empty() { "anything".to_owned() } else { dead.join(", ") });
     }
+    Ok(())
+}
+
+fn free_port(prefer: Option<u16>) -> anyhow::Result<()> {
+    let preferred = prefer.filter(|port| std::net::TcpListener::bind(local(*port)).is_ok());
+    let port = match preferred {
+        Some(port) => port,
+        None => free_ports::<1>()?[0],
+    };
+    writeln!(std::io::stdout(), "{port}")?;
     Ok(())
 }
 
