@@ -81,8 +81,8 @@ async fn a_download_goes_on_where_it_broke_off() {
         .iter()
         .map(|line| line.rsplit_once("bytes=").unwrap().1.split('-').next().unwrap().parse().unwrap())
         .collect();
-    // The last bytes before a cut may be lost on the way.
-    assert_eq!(rests.len(), 2, "only rests are fetched: {rests:?}");
+    // The last bytes before a cut may be lost on the way; a cut before the first may lose the answer as a whole.
+    assert!((2..=3).contains(&rests.len()), "only rests are fetched: {rests:?}");
     assert!((500_000..=1_000_001).contains(&rests[0]) && rests[1] <= 777, "{rests:?}");
     // Cut again and again, with progress each time.
     faults.next(Method::GET, "audio", 20, Fault::Cut { after_bytes: 100_000 });

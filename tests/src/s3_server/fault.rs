@@ -174,7 +174,7 @@ impl hyper::service::Service<Request<Incoming>> for FaultyService {
                 Some(Fault::Flip { at_byte }) => (at_byte, Then::Flip),
                 _ => return Ok(response),
             };
-            Ok(response.map(|body| Body::http_body_unsync(Torn { body, after, then })))
+            Ok(response.map(|body| Body::http_body_unsync(Torn { body, after, then, pause: None })))
         })
     }
 }
@@ -209,7 +209,11 @@ struct Torn {
     body: Body,
     after: u64,
     then: Then,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
+
+/// Long enough for bytes to reach the client on a busy machine.
+const BEFORE_CUT: Duration = Duration::from_millis(50);
 
 impl hyper::body::Body for Torn {
     type Data = Bytes;
@@ -221,6 +225,9 @@ impl hyper::body::Body for Torn {
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
         let this = &mut *self;
         if this.after == 0 && this.then == Then::Cut {
+            // What was sent has to leave before the end does, or it is lost with the connection.
+            let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(BEFORE_CUT)));
+            std::task::ready!(pause.as_mut().poll(context));
             return Poll::Ready(Some(Err("a fault of the test".into())));
         }
         if this.after == 0 && this.then == Then::Silence {
