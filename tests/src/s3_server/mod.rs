@@ -4,6 +4,7 @@
 //! compared before an object becomes visible, and parts obey the protocol's bounds, so that a client that is wrong about
 //! any of these is found out here. Faults are ordered by rules ([`fault::Rule`]). Path style only.
 
+mod body;
 mod disk;
 pub mod fault;
 mod ops;

@@ -4,40 +4,18 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
 use md5::{Digest as _, Md5};
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::Checksum as _;
 use s3s::dto::*;
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use tokio::io::AsyncSeekExt as _;
 
 use super::Bounds;
+use super::body::{self, Claimed, hex};
 use super::disk::{CommitError, Demand, Described, Disk, Part, Upload};
 
 pub(super) struct Ops {
     pub(super) disk: Arc<Disk>,
     pub(super) bounds: Bounds,
-}
-
-/// What arrived in a file of its own.
-struct Arrived {
-    blob: String,
-    bytes: u64,
-    md5: [u8; 16],
-    crc32: Option<String>,
-}
-
-/// What the sender says that it sent.
-struct Claimed {
-    crc32: Option<String>,
-    sha256: Option<String>,
-    trailers: Option<TrailingHeaders>,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn internal(error: impl std::error::Error + Send + Sync + 'static) -> S3Error {
@@ -81,49 +59,6 @@ impl Ops {
     fn need_bucket(&self, bucket: &str) -> S3Result<()> {
         let known = self.disk.lock().buckets.contains_key(bucket);
         if known { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
-    }
-
-    /// Writes a body to a file and compares it with what the sender claims; nothing is visible yet.
-    async fn receive(&self, body: Option<StreamingBlob>, claimed: Claimed) -> S3Result<Arrived> {
-        let blob = self.disk.new_name();
-        let mut file = tokio::fs::File::create(self.disk.blob(&blob)).await.map_err(internal)?;
-        let mut md5 = Md5::new();
-        let mut sums = ChecksumHasher {
-            crc32: Some(s3s::crypto::Crc32::new()),
-            sha256: claimed.sha256.as_ref().map(|_| s3s::crypto::Sha256::new()),
-            ..ChecksumHasher::default()
-        };
-        let mut bytes = 0;
-        let received = async {
-            let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
-            while let Some(chunk) = body.next().await {
-                let chunk = chunk.map_err(|_| s3_error!(IncompleteBody))?;
-                md5.update(&chunk);
-                sums.update(&chunk);
-                bytes += chunk.len() as u64;
-                file.write_all(&chunk).await.map_err(internal)?;
-            }
-            file.flush().await.map_err(internal)?;
-            let found = sums.finalize();
-            let trailer = |name: &str| {
-                let trailers = claimed.trailers.as_ref()?;
-                trailers.read(|headers| headers.get(name)?.to_str().ok().map(str::to_owned))?
-            };
-            let crc32 = claimed.crc32.or_else(|| trailer("x-amz-checksum-crc32"));
-            if crc32.is_some_and(|claimed| Some(claimed) != found.checksum_crc32)
-                || claimed.sha256.is_some_and(|claimed| Some(claimed) != found.checksum_sha256)
-            {
-                return Err(s3_error!(BadDigest));
-            }
-            Ok(found.checksum_crc32)
-        };
-        match received.await {
-            Ok(crc32) => Ok(Arrived { blob, bytes, md5: md5.finalize().into(), crc32 }),
-            Err(error) => {
-                self.disk.forget_blob(&blob);
-                Err(error)
-            }
-        }
     }
 
     fn commit(&self, bucket: &str, object: Described, demand: &Demand) -> S3Result<()> {
@@ -208,7 +143,7 @@ impl S3 for Ops {
         self.need_bucket(&input.bucket)?;
         let demand = demand(input.if_none_match.as_ref(), input.if_match.as_ref())?;
         let claimed = Claimed { crc32: input.checksum_crc32, sha256: input.checksum_sha256, trailers };
-        let arrived = self.receive(input.body, claimed).await?;
+        let arrived = body::receive(&self.disk, input.body, claimed).await?;
         let etag = hex(&arrived.md5);
         let object = Described {
             key: input.key,
@@ -252,20 +187,9 @@ impl S3 for Ops {
             tokio::fs::File::open(self.disk.blob(&object.blob)).await.map_err(|_| s3_error!(SlowDown))?;
         file.seek(SeekFrom::Start(range.start)).await.map_err(internal)?;
         let left = range.end - range.start;
-        let body = futures::stream::try_unfold((file, left), |(mut file, left)| async move {
-            if left == 0 {
-                return Ok::<_, std::io::Error>(None);
-            }
-            let mut chunk = BytesMut::with_capacity(64 << 10);
-            let read = (&mut file).take(left.min(64 << 10)).read_buf(&mut chunk).await?;
-            if read == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(Some((chunk.freeze(), (file, left - read as u64))))
-        });
         let whole = input.range.is_none();
         let output = GetObjectOutput {
-            body: Some(StreamingBlob::wrap(Shared(std::sync::Mutex::new(Box::pin(body))))),
+            body: Some(body::send(file, left)),
             content_length: Some(left as i64),
             content_range: (!whole)
                 .then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.bytes)),
@@ -399,7 +323,7 @@ impl S3 for Ops {
         let input = request.input;
         self.with_upload(&input.upload_id, |_| Ok(()))?;
         let claimed = Claimed { crc32: input.checksum_crc32, sha256: input.checksum_sha256, trailers };
-        let arrived = self.receive(input.body, claimed).await?;
+        let arrived = body::receive(&self.disk, input.body, claimed).await?;
         let etag = hex(&arrived.md5);
         let part = Part { blob: arrived.blob, bytes: arrived.bytes, etag: etag.clone(), md5: arrived.md5 };
         self.add_part(&input.upload_id, input.part_number, part)?;
@@ -510,22 +434,5 @@ impl S3 for Ops {
             })
             .collect();
         Ok(S3Response::new(ListMultipartUploadsOutput { uploads: Some(uploads), ..Default::default() }))
-    }
-}
-
-type FileStream = std::pin::Pin<Box<dyn futures::Stream<Item = std::io::Result<Bytes>> + Send>>;
-
-/// A stream that is polled by one task at a time, behind a lock because the library asks for `Sync`.
-struct Shared(std::sync::Mutex<FileStream>);
-
-impl futures::Stream for Shared {
-    type Item = std::io::Result<Bytes>;
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        let stream = self.get_mut().0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        stream.as_mut().poll_next(context)
     }
 }

@@ -76,6 +76,8 @@ impl Address {
             ErrorKind::InvalidProtocolVersion(_)
             | ErrorKind::AuthProviderError(_)
             | ErrorKind::NoDefaultRuntime => self.refused(error.to_string()),
+            // The library wraps it in an error of the system.
+            _ if error.to_string().contains("invalid peer certificate") => self.refused(error.to_string()),
             _ => self.unavailable(error.to_string()),
         }
     }
