@@ -24,3 +24,10 @@ fn complaints_are_short() {
     assert_eq!(complaint(" one \n\ntwo\n"), "one; two");
     assert_eq!(complaint("connection broken\na\nb\nc\nd\n"), "connection broken; b; c; d");
 }
+
+#[test]
+fn the_quickstart_asks_for_the_same_build() {
+    let script = include_str!("../quickstart.sh");
+    assert!(script.contains(&BUILD.join(" ")), "{BUILD:?}");
+    assert!(script.contains("provision/wheels.txt"));
+}

@@ -1,9 +1,12 @@
-//! What the tests that cross crates share.
+//! What the tests that cross crates share: servers, faults, and the suites that every adapter passes.
 
 #![allow(clippy::unwrap_used, reason = "in this crate a panic is the report")]
 
 pub mod conformance;
 pub mod npz;
+pub mod proxy;
 pub mod redis_server;
+pub mod s3_server;
+pub mod servers;
 pub mod shared;
 pub mod sim;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::job::lane::Lane;
-use crate::port::broker::held::Held;
+use crate::port::broker::held::{Held, Highest};
 use crate::port::broker::{BrokerError, HOLD};
 
 #[derive(Debug)]
@@ -59,18 +59,40 @@ impl<D> Shared<D> {
     pub(crate) async fn next(&self) -> Result<(Lane, D), BrokerError> {
         let _demand = Demand::begin(self);
         loop {
-            {
-                let mut state = self.lock();
-                if let Some(found) = state.held.take_highest() {
-                    return Ok(found);
+            let until = match self.look()? {
+                Highest::Take(lane, delivery) => return Ok((lane, delivery)),
+                Highest::Wait(until) => Some(until),
+                Highest::Nothing => None,
+            };
+            // A delivery that comes between the look and this line leaves a permit behind.
+            match until {
+                Some(until) => {
+                    let _ = tokio::time::timeout_at(until.into(), self.caller.notified()).await;
                 }
+                None => self.caller.notified().await,
+            }
+        }
+    }
+
+    fn look(&self) -> Result<Highest<D>, BrokerError> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let found = state.held.take_highest(now);
+        match &found {
+            Highest::Take(lane, _) if self.source == Source::Pushed => state.held.expect(*lane, now),
+            Highest::Nothing => {
                 if let Some(refused) = state.refused.take() {
                     return Err(refused);
                 }
             }
-            // A delivery that comes between the look and this line leaves a permit behind.
-            self.caller.notified().await;
+            _ => {}
         }
+        Ok(found)
+    }
+
+    /// Either side: the server may push the next of this lane now.
+    pub(crate) fn expect(&self, lane: Lane) {
+        self.lock().held.expect(lane, Instant::now());
     }
 
     /// The caller's side: nobody will call `next` any more.

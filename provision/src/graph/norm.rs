@@ -91,3 +91,48 @@ impl<'a> Conv<'a> {
 fn widen(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Dtype, Tensor};
+
+    fn weights(tensors: &[(&str, &[usize], &[f32])]) -> StateDict {
+        StateDict::of(tensors.iter().map(|(name, shape, values)| {
+            let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            ((*name).to_owned(), Tensor { dtype: Dtype::F32, shape: shape.to_vec(), data })
+        }))
+    }
+
+    /// The textbook: convolve, add the bias, then normalise.
+    #[test]
+    fn folding_is_the_same_as_normalising_afterwards() {
+        let weights = weights(&[
+            ("c.weight", &[2, 1, 2], &[0.5, -1.0, 2.0, 0.25]),
+            ("c.bias", &[2], &[0.1, -0.2]),
+            ("n.weight", &[2], &[1.5, -0.5]),
+            ("n.bias", &[2], &[0.3, 0.7]),
+            ("n.running_mean", &[2], &[0.2, -0.4]),
+            ("n.running_var", &[2], &[0.81, 2.25]),
+        ]);
+        let conv = Conv { weight: "c.weight", shape: &[2, 1, 2], bias: Some("c.bias"), norm: Some("n") };
+        let (weight, bias) = conv.fold(&weights).unwrap();
+        let bias = bias.unwrap();
+        let x = [0.7, -1.3];
+        for channel in 0..2 {
+            let c = [[0.5, -1.0], [2.0, 0.25]][channel];
+            let y = c[0] * x[0] + c[1] * x[1] + [0.1, -0.2][channel];
+            let deviation = ([0.81, 2.25][channel] + 1e-5f64).sqrt();
+            let normed = (y - [0.2, -0.4][channel]) / deviation * [1.5, -0.5][channel] + [0.3, 0.7][channel];
+            let folded = weight[2 * channel] * x[0] + weight[2 * channel + 1] * x[1] + bias[channel];
+            assert!((normed - folded).abs() < 1e-6, "channel {channel}: {normed} and {folded}");
+        }
+    }
+
+    #[test]
+    fn a_norm_without_affine_part_only_centres_and_scales() {
+        let weights = weights(&[("n.running_mean", &[1], &[3.0]), ("n.running_var", &[1], &[4.0])]);
+        let norm = Norm::load(&weights, "n", 1).unwrap();
+        assert!((norm.scale[0] - 0.5).abs() < 1e-5 && (norm.shift[0] + 1.5).abs() < 1e-5);
+    }
+}

@@ -225,6 +225,57 @@ mod tests {
         assert_eq!(input_output_forget_cell(&values), [0.0, 1.0, 6.0, 7.0, 2.0, 3.0, 4.0, 5.0]);
     }
 
+    /// The definition, in double precision: the difference of two low-pass filters under half a Hamming window.
+    #[test]
+    fn filters_are_windowed_band_passes() {
+        use std::f64::consts::PI;
+        let time = |k: usize| 2.0 * PI * (k as f64 - 125.0) / 16_000.0;
+        let window = |k: usize| 0.54 - 0.46 * (2.0 * PI * k as f64 / 250.0).cos();
+        let floats = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<_>>();
+        let tensor = |name: &str, shape: &[usize], values: &[f32]| {
+            let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let name = format!("sincnet.conv1d.0.filterbank.{name}");
+            (
+                name,
+                crate::checkpoint::Tensor {
+                    dtype: crate::checkpoint::Dtype::F32,
+                    shape: shape.to_vec(),
+                    data,
+                },
+            )
+        };
+        let low_hz: Vec<f32> = (0..40).map(|pair| pair as f32 * 190.0).collect();
+        let band_hz = [75.0; 40];
+        let weights = StateDict::of([
+            tensor("low_hz_", &[40, 1], &low_hz),
+            tensor("band_hz_", &[40, 1], &band_hz),
+            tensor("window_", &[125], &floats((0..125).map(window).collect())),
+            tensor("n_", &[1, 125], &floats((0..125).map(time).collect())),
+        ]);
+        let filters = sinc_filters(&weights).unwrap();
+        assert_eq!(filters.len(), 80 * TAPS);
+        for pair in [0, 7, 39] {
+            let low = 50.0 + f64::from(low_hz[pair]);
+            let high = (low + 125.0).min(8_000.0);
+            for tap in 0..TAPS {
+                let k = if tap <= 125 { tap } else { 250 - tap };
+                let (t, sign) = (time(k), if tap > 125 { -1.0 } else { 1.0 });
+                let scale = window(k) / (2.0 * (high - low) * (t / 2.0));
+                let (even, odd) = if tap == 125 {
+                    (1.0, 0.0)
+                } else {
+                    (
+                        ((high * t).sin() - (low * t).sin()) * scale,
+                        sign * ((low * t).cos() - (high * t).cos()) * scale,
+                    )
+                };
+                let near =
+                    |row: usize, wanted: f64| (f64::from(filters[row * TAPS + tap]) - wanted).abs() < 1e-4;
+                assert!(near(pair, even) && near(40 + pair, odd), "pair {pair}, tap {tap}");
+            }
+        }
+    }
+
     #[test]
     fn rows_become_columns() {
         assert_eq!(transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);

@@ -1,6 +1,9 @@
 //! Writers of the files that the tests feed to the readers: zip archives and PyTorch checkpoints, well-formed or not.
 #![allow(dead_code, missing_docs)] // Each test program uses its own part.
 
+pub mod networks;
+pub mod onnx;
+
 /// A zip archive of stored entries, byte for byte under our control.
 pub fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut file = Vec::new();

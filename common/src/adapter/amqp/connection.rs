@@ -23,7 +23,6 @@ pub(super) struct Address {
     pub(super) endpoint: String,
     /// What stands before the names of the queues.
     pub(super) namespace: String,
-    pub(super) known: topology::Known,
 }
 
 impl std::fmt::Debug for Address {
@@ -48,7 +47,7 @@ impl Address {
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.connection_timeout.get_or_insert(CONNECT.as_millis() as u64);
-        Ok(Self { uri, endpoint, namespace: namespace.to_owned(), known: topology::Known::default() })
+        Ok(Self { uri, endpoint, namespace: namespace.to_owned() })
     }
 
     pub(super) fn unavailable(&self, detail: impl Into<String>) -> BrokerError {
@@ -77,6 +76,8 @@ impl Address {
             ErrorKind::InvalidProtocolVersion(_)
             | ErrorKind::AuthProviderError(_)
             | ErrorKind::NoDefaultRuntime => self.refused(error.to_string()),
+            // The library wraps it in an error of the system.
+            _ if error.to_string().contains("invalid peer certificate") => self.refused(error.to_string()),
             _ => self.unavailable(error.to_string()),
         }
     }

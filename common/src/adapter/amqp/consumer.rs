@@ -51,8 +51,8 @@ impl Consumer for AmqpConsumer {
 
     async fn next(&mut self) -> Result<AmqpDelivery, BrokerError> {
         let (lane, message) = self.shared.next().await?;
-        let address = Arc::clone(&self.address);
-        Ok(AmqpDelivery { address, lane, message: Some(message), runtime: Handle::current() })
+        let (address, shared) = (Arc::clone(&self.address), Arc::clone(&self.shared));
+        Ok(AmqpDelivery { address, shared, lane, message: Some(message), runtime: Handle::current() })
     }
 
     async fn close(mut self) {
@@ -76,6 +76,7 @@ impl Drop for AmqpConsumer {
 #[derive(Debug)]
 pub struct AmqpDelivery {
     address: Arc<Address>,
+    shared: Arc<Shared<Message>>,
     lane: Lane,
     /// `None` once it is settled.
     message: Option<Message>,
@@ -92,7 +93,10 @@ impl AmqpDelivery {
             return Ok(());
         };
         match self.address.bounded(what, send(&message)).await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.shared.expect(self.lane);
+                Ok(())
+            }
             // The connection is gone, and the server has made the notice ready again.
             Ok(false) => Err(self.address.unconfirmed(format!("`{what}` on a lost connection"))),
             Err(error) => Err(self.address.unconfirmed(error.to_string())),
@@ -190,7 +194,11 @@ impl Task {
         loop {
             let wants = self.shared.wants(Instant::now());
             let done = match (wants, link.pushes.is_some()) {
-                (true, false) => link.subscribe(&self.address, &self.lanes).await,
+                (true, false) => {
+                    let subscribed = link.subscribe(&self.address, &self.lanes).await;
+                    self.lanes.iter().for_each(|&lane| self.shared.expect(lane));
+                    subscribed
+                }
                 (false, true) => link.leave(&self.address, self.shared.take_all()).await,
                 _ => hand_back(&self.address, self.shared.take_stale()).await,
             };

@@ -11,7 +11,7 @@ mod publisher;
 mod topology;
 
 pub use consumer::{AmqpConsumer, AmqpDelivery};
-pub use topology::queue_name;
+pub use topology::{DELIVERY_LIMIT, queue_name};
 
 use std::sync::Arc;
 use std::time::Duration;

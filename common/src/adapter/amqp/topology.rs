@@ -1,9 +1,8 @@
 //! The queues: one durable quorum queue per lane.
 //!
-//! RabbitMQ 4 drops a message after 20 failed deliveries unless told otherwise, and up to 4.2 counts hand-backs as such;
-//! 3.10 does not know the word for "never". What the server has is found by asking for it.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! RabbitMQ 4 drops a message after 20 failed deliveries unless the queue says another limit, and up to 4.2 counts
+//! hand-backs as such. Its word for "no limit", -1, is accepted by 3.10 and means there that the first hand-back already
+//! drops the message. A limit that is never reached means the same to all of them.
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -25,52 +24,36 @@ pub(super) fn queue(address: &Address, lane: Lane) -> ShortString {
     queue_name(&address.namespace, lane).into()
 }
 
-fn arguments(unlimited: bool) -> FieldTable {
+/// How often a message may be handed back: about 2 billion times.
+pub const DELIVERY_LIMIT: i32 = i32::MAX;
+
+fn arguments() -> FieldTable {
     let mut table = FieldTable::default();
     table.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    if unlimited {
-        table.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
-    }
+    table.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
     table
-}
-
-/// What asking has shown of a server: whether it knows a delivery limit of "never".
-#[derive(Debug)]
-pub(super) struct Known {
-    unlimited: AtomicBool,
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Self { unlimited: AtomicBool::new(true) }
-    }
 }
 
 /// Declares every queue. A queue that is there already must be a durable quorum queue.
 pub(super) async fn assert(address: &Address, connection: &Connection) -> Result<(), BrokerError> {
     let mut channel = address.channel(connection).await?;
     for lane in Lane::ALL {
-        let unlimited = address.known.unlimited.load(Ordering::Relaxed);
-        let Err(error) = declare(address, &channel, lane, Mode::Active { unlimited }).await else {
+        let Err(error) = declare(address, &channel, lane, Mode::Active).await else {
             continue;
         };
-        if error.is_transient() {
+        // Whoever may use the queues need not have the right to create them, and somebody may have set a limit of their
+        // own. Anything else that is wrong is told.
+        let tolerable = matches!(&error, BrokerError::Refused { detail, .. }
+            if detail.contains("(403)") || detail.contains("inequivalent arg 'x-delivery-limit'"));
+        if !tolerable {
             return Err(error);
         }
-        // An error of the server has closed the channel.
+        // The error has closed the channel.
         channel = address.channel(connection).await?;
-        if unlimited && declare(address, &channel, lane, Mode::Active { unlimited: false }).await.is_ok() {
-            // The server does not know the word, or somebody made the queue without it.
-            address.known.unlimited.store(false, Ordering::Relaxed);
-            continue;
-        }
-        channel = address.channel(connection).await?;
-        // Whoever may use the queues need not have the right to create them. Anything else that is wrong is told.
-        if !matches!(&error, BrokerError::Refused { detail, .. } if detail.contains("(403)"))
-            || declare(address, &channel, lane, Mode::Passive).await.is_err()
-        {
+        if declare(address, &channel, lane, Mode::Passive).await.is_err() {
             return Err(error);
         }
+        tracing::warn!(lane = lane.as_str(), %error, "the queue is used as it is");
     }
     let _ = channel.close(200, "done".into()).await;
     Ok(())
@@ -79,7 +62,7 @@ pub(super) async fn assert(address: &Address, connection: &Connection) -> Result
 #[derive(Clone, Copy)]
 enum Mode {
     /// Creates the queue, or compares its properties.
-    Active { unlimited: bool },
+    Active,
     /// Whether it is there at all.
     Passive,
 }
@@ -87,7 +70,6 @@ enum Mode {
 async fn declare(address: &Address, channel: &Channel, lane: Lane, mode: Mode) -> Result<(), BrokerError> {
     let passive = matches!(mode, Mode::Passive);
     let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
-    let arguments = arguments(matches!(mode, Mode::Active { unlimited: true }));
-    let declared = channel.queue_declare(queue(address, lane), options, arguments);
+    let declared = channel.queue_declare(queue(address, lane), options, arguments());
     address.bounded("queue.declare", declared).await.map(|_| ())
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::clock::{Clock, SystemClock};
 use crate::port::object_store::content::{Body, Content};
 use crate::port::object_store::{
     ByteRange, Condition, Listed, Object, ObjectInfo, ObjectStore, PAGE_OBJECTS_MAX, Page, PutOptions,
@@ -89,7 +90,7 @@ impl MemoryStore {
 
 /// The time at which an object is written: metadata for retention, no decision hangs on it.
 fn now() -> SystemTime {
-    SystemTime::now()
+    SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock::new().now().as_millis())
 }
 
 async fn collect(content: Content) -> Result<Bytes, StoreError> {

@@ -126,7 +126,8 @@ impl Link {
             ErrorKind::AuthenticationFailed
                 | ErrorKind::InvalidClientConfig
                 | ErrorKind::Server(ServerErrorKind::NoPerm)
-        ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "WRONGTYPE" | "NOPERM"));
+        ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "WRONGTYPE" | "NOPERM"))
+            || detail.contains("invalid peer certificate");
         if refused {
             BrokerError::Refused { endpoint, detail }
         } else if error.is_connection_refusal()

@@ -63,6 +63,8 @@ impl Default for S3Options {
     }
 }
 
+/// Region where nobody says one.
+const REGION: &str = "us-east-1";
 /// Time to open a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time to the first byte of an answer.
@@ -73,14 +75,14 @@ pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
-    let region =
-        aws_config::meta::region::RegionProviderChain::first_try(access.region.clone().map(Region::new))
-            .or_default_provider()
-            .or_else(Region::new("us-east-1"));
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let elsewhere = access.endpoint.is_some() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+    // Servers other than Amazon's mostly do not care, and asking for an instance's metadata takes seconds to fail.
+    let assumed = elsewhere && !set("AWS_REGION") && !set("AWS_DEFAULT_REGION");
+    let region = access.region.clone().or_else(|| assumed.then(|| REGION.to_owned()));
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http)
-        .region(region)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(
@@ -89,14 +91,17 @@ pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
     if let Some((key, secret)) = &access.keys {
         loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "rollcall"));
     }
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
     if let Some(endpoint) = &access.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
     let shared = loader.load().await;
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let elsewhere = access.endpoint.is_some() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
-    let config = aws_sdk_s3::config::Builder::from(&shared)
-        .force_path_style(options.path_style.unwrap_or(elsewhere))
-        .build();
-    Client::from_conf(config)
+    let mut config = aws_sdk_s3::config::Builder::from(&shared);
+    config.set_force_path_style(Some(options.path_style.unwrap_or(elsewhere)));
+    if shared.region().is_none() {
+        config.set_region(Some(Region::new(REGION)));
+    }
+    Client::from_conf(config.build())
 }

@@ -1,20 +1,40 @@
 //! What a consumer holds between the server's push and the caller's `next`: at most one delivery per lane.
 //!
+//! A server that pushes one delivery at a time needs a moment before the next of a lane comes. During this moment a lower
+//! lane waits, or every lane would be served in turn: a lane is *expected* for [`EXPECT`] after it was subscribed to, taken
+//! from or settled. A lane that stays silent for that long is empty, and costs nothing from then on.
+//!
 //! Pure: the time is an argument. Generic over the delivery, so that every pushing adapter decides alike.
 
 use std::time::{Duration, Instant};
 
 use crate::job::lane::Lane;
 
+/// How long a lower lane waits for a higher one. An ack and the next push take 1 to 5 ms on a busy machine.
+pub const EXPECT: Duration = Duration::from_millis(10);
+
+/// What there is to take.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Highest<D> {
+    /// The delivery of the highest lane that has one.
+    Take(Lane, D),
+    /// A lower lane has one, and a higher lane is expected until then.
+    Wait(Instant),
+    /// No lane has one.
+    Nothing,
+}
+
 /// One delivery per lane at most, each with the time of its arrival.
 #[derive(Debug)]
 pub struct Held<D> {
     lanes: [Option<(Instant, D)>; Lane::ALL.len()],
+    /// Until when a push of the lane is expected.
+    expected: [Option<Instant>; Lane::ALL.len()],
 }
 
 impl<D> Default for Held<D> {
     fn default() -> Self {
-        Self { lanes: [const { None }; Lane::ALL.len()] }
+        Self { lanes: [const { None }; Lane::ALL.len()], expected: [None; Lane::ALL.len()] }
     }
 }
 
@@ -24,10 +44,24 @@ impl<D> Held<D> {
         self.lanes[lane.index()].replace((now, delivery)).map(|(_, earlier)| earlier)
     }
 
-    /// Takes the delivery of the highest lane that has one.
-    pub fn take_highest(&mut self) -> Option<(Lane, D)> {
-        let lane = Lane::ALL.into_iter().find(|lane| self.lanes[lane.index()].is_some())?;
-        self.lanes[lane.index()].take().map(|(_, delivery)| (lane, delivery))
+    /// A push of this lane may come within [`EXPECT`].
+    pub fn expect(&mut self, lane: Lane, now: Instant) {
+        self.expected[lane.index()] = Some(now + EXPECT);
+    }
+
+    /// Takes the delivery of the highest lane that has one, unless a still higher one is expected.
+    pub fn take_highest(&mut self, now: Instant) -> Highest<D> {
+        let Some(lane) = Lane::ALL.into_iter().find(|lane| self.lanes[lane.index()].is_some()) else {
+            return Highest::Nothing;
+        };
+        let higher = self.expected[..lane.index()].iter().flatten().filter(|until| **until > now);
+        if let Some(until) = higher.max() {
+            return Highest::Wait(*until);
+        }
+        match self.lanes[lane.index()].take() {
+            Some((_, delivery)) => Highest::Take(lane, delivery),
+            None => Highest::Nothing,
+        }
     }
 
     /// Takes what has waited for `hold` or longer.
@@ -71,11 +105,26 @@ mod tests {
         assert_eq!(held.put(Lane::High, at(50), "high"), None);
         assert_eq!(held.put(Lane::Normal, at(60), "normal"), None);
         assert_eq!(held.next_stale(hold), Some(at(100)));
-        assert_eq!(held.take_highest(), Some((Lane::High, "high")));
+        assert_eq!(held.take_highest(at(60)), Highest::Take(Lane::High, "high"));
         assert!(held.take_stale(at(99), hold).is_empty());
         assert_eq!(held.take_stale(at(100), hold), ["low"]);
         assert_eq!(held.put(Lane::Normal, at(120), "again"), Some("normal"));
         assert_eq!(held.take_all(), ["again"]);
-        assert_eq!(held.take_highest(), None);
+        assert_eq!(held.take_highest(at(120)), Highest::Nothing);
+    }
+
+    #[test]
+    fn a_lower_lane_waits_for_a_higher_one_for_a_moment() {
+        let start = Instant::now();
+        let mut held = Held::default();
+        held.expect(Lane::High, start);
+        held.expect(Lane::Low, start);
+        assert_eq!(held.put(Lane::Normal, start, "normal"), None);
+        assert_eq!(held.take_highest(start), Highest::Wait(start + EXPECT));
+        assert_eq!(held.take_highest(start + EXPECT), Highest::Take(Lane::Normal, "normal"));
+        // Its own lane and lower ones are not waited for.
+        held.expect(Lane::Normal, start + EXPECT);
+        assert_eq!(held.put(Lane::Normal, start, "next"), None);
+        assert_eq!(held.take_highest(start + EXPECT), Highest::Take(Lane::Normal, "next"));
     }
 }

@@ -13,6 +13,7 @@
 //!   the notices; it comes back with the next call. `next` may be dropped at any time without losing anything.
 //! - **A delivery** ends in [`Delivery::ack`] (call it once the lease is held, or when the job turned out not to be
 //!   available) or [`Delivery::hand_back`]. Dropping it hands it back in the background: never an ack by accident.
+//! - **An ack** that succeeds has been sent; that it arrived, nobody promises.
 //! - **A transient failure** of `ack` means that the notice comes again, here or elsewhere; the next `acquire` finds the
 //!   job taken and acks that one. Nothing needs to be done. A transient failure of `hand_back` means that the server
 //!   redelivers once it notices the lost connection, at the latest after the adapter's claim time. `next` hides transient

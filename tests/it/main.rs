@@ -1,0 +1,8 @@
+//! Adapters against real servers, with faults.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
+
+mod broker;
+mod broker_faults;
+mod local_fleet;
+mod object_store;
+mod s3_faults;
