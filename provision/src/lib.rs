@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! wheel ──archive──▶ checkpoint ──graph──▶ ONNX files ──recipe──▶ manifest ──selftest──▶ place (renamed)
+//! bundle ──stock::push──▶ store ──stock::ensure──▶ bundle on another machine
 //! ```
 //! No inference library is linked: `rollcall-worker` runs the self-test as a child process.
 
@@ -19,5 +20,10 @@ pub mod progress;
 pub mod recipe;
 pub mod runtime;
 pub mod selftest;
+#[cfg(feature = "store")]
+pub mod stock;
+#[cfg(not(feature = "store"))]
+#[path = "no_stock.rs"]
+pub mod stock;
 pub mod verify;
 pub mod wheel;

@@ -1,9 +1,10 @@
-//! `rollcall-provision`: makes, checks and lists model bundles, and installs ONNX Runtime.
+//! `rollcall-provision`: makes, checks, keeps and passes on model bundles, and installs ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::config::Settings;
 use common::home::Home;
 use provision::build::{self, Options};
 use provision::cli::{Cli, Command, SourceArgs};
@@ -12,7 +13,7 @@ use provision::output::{self, Steps};
 use provision::progress::Progress;
 use provision::recipe::Recipe;
 use provision::wheel::Source;
-use provision::{installed, runtime, selftest, verify};
+use provision::{installed, runtime, selftest, stock, verify};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -25,7 +26,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let home = cli.home.map(Home::at).or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
+    let settings = Settings::read(cli.config.as_deref())?;
+    let named = cli.home.or_else(|| settings.home.clone()).map(Home::at);
+    let home = named.or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
     let home = home.ok_or(Failure::NoHome)?;
     let steps = Steps::default();
     match cli.command {
@@ -35,7 +38,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Runtime { source } => install_runtime(&home, &source_of(source), &steps),
         Command::Verify { bundle } => verify(&home, bundle),
-        Command::List { json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: Some(store), json } => stock::list(&store, json),
+        Command::Stock(command) => stock::run(command, &home, &settings, &steps),
     }
 }
 
