@@ -2,7 +2,7 @@
 
 mod stock;
 
-pub use stock::{GcArgs, EnsureArgs, PushArgs, RollbackArgs, StockCommand, TrustArgs, WorkerArgs};
+pub use stock::{EnsureArgs, GcArgs, PackRuntimeArgs, PreflightArgs, PushArgs, ReleaseCommand, ReleasePushArgs, RollbackArgs, StockCommand, TrustArgs, WorkerArgs};
 
 use std::path::PathBuf;
 
@@ -42,6 +42,9 @@ pub enum Command {
     },
     /// Install ONNX Runtime alone
     Runtime {
+        /// Take it from this store, where `pack-runtime` put it, instead of its package
+        #[arg(long, value_name = "URL", conflicts_with = "from")]
+        store: Option<String>,
         /// Where packages come from.
         #[command(flatten)]
         source: SourceArgs,

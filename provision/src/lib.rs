@@ -16,6 +16,8 @@ pub mod graph;
 pub mod installed;
 pub mod output;
 pub mod place;
+#[cfg(feature = "store")]
+pub mod preflight;
 pub mod progress;
 pub mod recipe;
 pub mod runtime;

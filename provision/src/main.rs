@@ -36,7 +36,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let worker = if no_selftest { None } else { Some(worker_of(&name, worker.as_deref())?) };
             build(&home, &name, &source_of(source), worker.as_deref(), &steps)
         }
-        Command::Runtime { source } => install_runtime(&home, &source_of(source), &steps),
+        Command::Runtime { store: Some(store), .. } => stock::install_runtime(&store, &home, &steps),
+        Command::Runtime { store: None, source } => install_runtime(&home, &source_of(source), &steps),
         Command::Verify { bundle } => verify(&home, bundle),
         Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
         Command::List { store: Some(store), json } => stock::list(&store, json),

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_store_may_be_named_by_its_bundles() {
-        for text in ["s3://b/p", "s3://b/p/", "s3://b/p/bundles", "s3://b/p/bundles/", "s3://b/p/bundles/starter"] {
+        for text in
+            ["s3://b/p", "s3://b/p/", "s3://b/p/bundles", "s3://b/p/bundles/", "s3://b/p/bundles/starter"]
+        {
             assert_eq!(store_of(text), "s3://b/p");
         }
         assert_eq!(store_of("s3://b/bundles/a/b"), "s3://b/bundles/a/b");

@@ -128,7 +128,9 @@ impl Download {
     pub fn remove(self) -> Result<(), PlaceError> {
         for path in [&self.journal_path, &self.path] {
             match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at("remove", path),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).at("remove", path);
+                }
                 _ => {}
             }
         }
@@ -153,7 +155,8 @@ mod tests {
     #[test]
     fn goes_on_with_what_an_earlier_process_noted() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |name: &str, identity: &Identity| Download::open(folder.path(), name, identity, 10).unwrap();
+        let open =
+            |name: &str, identity: &Identity| Download::open(folder.path(), name, identity, 10).unwrap();
         let first = open("a", &identity(25));
         assert!(!first.is_resumed());
         let parts = first.missing();

@@ -215,10 +215,8 @@ impl Depot {
     /// [`StoreError::PreconditionFailed`] when it moved meanwhile to another version; the store.
     pub fn move_pointer(&self, name: &str, to: &Pointer, seen: Option<&str>) -> Result<(), DepotError> {
         let key = object_key::bundle_latest(name);
-        let mut json = serde_json::to_vec(to).map_err(|error| DepotError::Pointer {
-            key: key.clone(),
-            detail: error.to_string(),
-        })?;
+        let mut json = serde_json::to_vec(to)
+            .map_err(|error| DepotError::Pointer { key: key.clone(), detail: error.to_string() })?;
         json.push(b'\n');
         let mut options = seen.map_or_else(PutOptions::if_absent, PutOptions::if_etag);
         options.content_type = Some("application/json".to_owned());
@@ -272,14 +270,21 @@ impl Depot {
         };
         let found_digest = digest::of(&json);
         if let Some(expected) = sha256.filter(|expected| *expected != found_digest) {
-            return Err(DepotError::ManifestDigest { key, found: found_digest, expected: expected.to_owned() });
+            return Err(DepotError::ManifestDigest {
+                key,
+                found: found_digest,
+                expected: expected.to_owned(),
+            });
         }
-        let manifest = Manifest::parse(&json)
-            .map_err(|source| DepotError::Manifest { key: key.clone(), source })?;
+        let manifest =
+            Manifest::parse(&json).map_err(|source| DepotError::Manifest { key: key.clone(), source })?;
         let bare = |version: &str| version.strip_prefix('v').unwrap_or(version).to_owned();
         let placed = folder == LATEST || bare(&manifest.version) == bare(folder);
         if manifest.name != name || !placed {
-            return Err(DepotError::Misplaced { key, found: format!("{}@{}", manifest.name, manifest.version) });
+            return Err(DepotError::Misplaced {
+                key,
+                found: format!("{}@{}", manifest.name, manifest.version),
+            });
         }
         let bytes = manifest.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
         if bytes > BUNDLE_BYTES_MAX {

@@ -117,8 +117,10 @@ mod tests {
 
     #[test]
     fn only_trusted_signatures_over_these_bytes_pass() {
-        let (ours, theirs) =
-            (KeyPair::generate_unencrypted_keypair().unwrap(), KeyPair::generate_unencrypted_keypair().unwrap());
+        let (ours, theirs) = (
+            KeyPair::generate_unencrypted_keypair().unwrap(),
+            KeyPair::generate_unencrypted_keypair().unwrap(),
+        );
         let key = ours.pk.to_base64();
         let policy = Policy::new(&[theirs.pk.to_base64(), key.clone()], true).unwrap();
         let signature = signed(&ours, b"manifest");
@@ -132,7 +134,11 @@ mod tests {
         assert_eq!(only_theirs.check(b"manifest", None), Ok(Standing::Unsigned));
         assert_eq!(Policy::default().check(b"manifest", Some(&signature)), Ok(Standing::Unchecked));
         let changed = signature.replace("by us", "by me");
-        assert_eq!(policy.check(b"manifest", Some(&changed)), Err(SignatureError::Untrusted), "the comment too");
+        assert_eq!(
+            policy.check(b"manifest", Some(&changed)),
+            Err(SignatureError::Untrusted),
+            "the comment too"
+        );
     }
 
     #[test]

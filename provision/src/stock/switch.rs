@@ -90,8 +90,10 @@ pub fn rollback(
     })?;
     let now = current(home, name);
     let before = || previous(home, name).filter(|previous| Some(previous) != now.as_ref());
-    let version =
-        to.map(str::to_owned).or_else(before).ok_or_else(|| SwitchError::NoPrevious { name: name.to_owned() })?;
+    let version = to
+        .map(str::to_owned)
+        .or_else(before)
+        .ok_or_else(|| SwitchError::NoPrevious { name: name.to_owned() })?;
     let folder = home.bundle_version(name, &version);
     if !is_version(&version) || !folder.is_dir() {
         return Err(SwitchError::NotInstalled { name: name.to_owned(), version });

@@ -285,7 +285,10 @@ pub async fn one_of_many_replacements_wins<S: ObjectStore>(store: S) {
         seen.push(now);
     }
     let error = put_if(&seen[0], noise(10, 9)).await.unwrap_err();
-    assert!(matches!(error, StoreError::PreconditionFailed { .. }), "an old version is none to replace: {error}");
+    assert!(
+        matches!(error, StoreError::PreconditionFailed { .. }),
+        "an old version is none to replace: {error}"
+    );
 }
 
 /// Keys of every legal kind; none outside the bounds.

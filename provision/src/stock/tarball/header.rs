@@ -59,21 +59,21 @@ impl Header {
         Some(Self { name, kind, bytes: number(&block[124..136])?, link: text(&block[157..257]).to_vec() })
     }
 
-    /// The header of a regular file: mode 0644, nobody's, of no time, so that equal contents make equal archives.
-    pub(super) fn of_file(name: &str, bytes: u64) -> [u8; BLOCK] {
-        Self::make(name, bytes, b'0')
+    /// The header of a regular file: nobody's, of no time, so that equal contents make equal archives.
+    pub(super) fn of_file(name: &str, bytes: u64, mode: u32) -> [u8; BLOCK] {
+        Self::make(name, bytes, mode, b'0')
     }
 
     /// The header of a pax extension.
     pub(super) fn of_extension(bytes: u64) -> [u8; BLOCK] {
-        Self::make("pax", bytes, b'x')
+        Self::make("pax", bytes, 0o644, b'x')
     }
 
-    fn make(name: &str, bytes: u64, kind: u8) -> [u8; BLOCK] {
+    fn make(name: &str, bytes: u64, mode: u32, kind: u8) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         let kept = name.len().min(100);
         block[..kept].copy_from_slice(&name.as_bytes()[..kept]);
-        block[100..108].copy_from_slice(b"0000644\0");
+        block[100..108].copy_from_slice(format!("{:07o}\0", mode & 0o7777).as_bytes());
         block[108..116].copy_from_slice(b"0000000\0");
         block[116..124].copy_from_slice(b"0000000\0");
         // Eleven octal digits reach 8 GiB, twice what a bundle may have.
@@ -110,7 +110,7 @@ fn number(field: &[u8]) -> Option<u64> {
     let start = field.iter().position(|byte| !padding(byte)).unwrap_or(field.len());
     let digits = &field[start..];
     let end = digits.iter().position(padding).unwrap_or(digits.len());
-    if !digits[end..].iter().all(|byte| padding(byte)) {
+    if !digits[end..].iter().all(padding) {
         return None;
     }
     digits[..end].iter().try_fold(0_u64, |value, digit| match digit {
@@ -174,7 +174,12 @@ mod tests {
         assert_eq!(number(b"   644 \0"), Some(0o644));
         assert_eq!(number(b"\0\0\0\0\0\0\0\0"), Some(0));
         assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(2 << 32));
-        for wrong in [&b"0000648\0"[..], b"-000001\0", b"64 4\0\0\0\0", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for wrong in [
+            &b"0000648\0"[..],
+            b"-000001\0",
+            b"64 4\0\0\0\0",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert_eq!(number(wrong), None, "{wrong:?}");
         }
         assert_eq!(number(b"\x80\x01\0\0\0\0\0\0\0\0\0\0"), None, "beyond 64 bits");
@@ -182,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_header_is_read_back_and_one_changed_byte_is_noticed() {
-        let block = Header::of_file("a/b", 1_234_567);
+        let block = Header::of_file("a/b", 1_234_567, 0o644);
         let header = Header::parse(&block).unwrap();
         assert_eq!((header.name.as_slice(), header.kind, header.bytes), (&b"a/b"[..], Kind::File, 1_234_567));
         for at in 0..500 {

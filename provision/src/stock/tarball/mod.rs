@@ -163,6 +163,17 @@ pub enum TarballError {
     Place(#[from] PlaceError),
 }
 
+impl TarballError {
+    /// Whether bytes damaged on their way could be the cause, so that fetching them again could help.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownCompression | Self::Compression { .. } | Self::Truncated | Self::NotTar | Self::Digest { .. }
+        )
+    }
+}
+
 /// Unpacks an archive into an empty folder. After an error the folder holds anything: the caller removes it.
 ///
 /// # Errors
@@ -272,10 +283,8 @@ impl<R: Read> Tar<R> {
             _ if error.raw_os_error().is_some() => TarballError::Read(error),
             _ => TarballError::Compression { detail: error.to_string() },
         })?;
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or(TarballError::Bomb { bytes_max: self.bytes_max })?;
+        self.left =
+            self.left.checked_sub(count as u64).ok_or(TarballError::Bomb { bytes_max: self.bytes_max })?;
         Ok(count)
     }
 
@@ -297,7 +306,11 @@ impl<R: Read> Tar<R> {
             let mut block = [0; BLOCK];
             self.fill(&mut block)?;
             if block == [0; BLOCK] {
-                return if extension == Extension::default() { Ok(None) } else { Err(TarballError::Extension) };
+                return if extension == Extension::default() {
+                    Ok(None)
+                } else {
+                    Err(TarballError::Extension)
+                };
             }
             let header = Header::parse(&block).ok_or(TarballError::NotTar)?;
             self.headers += 1;
@@ -384,7 +397,9 @@ impl<R: Read> Tar<R> {
         loop {
             match self.read(&mut buffer)? {
                 0 => return Ok(()),
-                count if buffer[..count].iter().any(|byte| *byte != 0) => return Err(TarballError::TrailingData),
+                count if buffer[..count].iter().any(|byte| *byte != 0) => {
+                    return Err(TarballError::TrailingData);
+                }
                 _ => {}
             }
         }

@@ -8,12 +8,7 @@ use tar::{Builder, EntryType};
 use super::*;
 
 fn member(path: &str, content: &[u8]) -> Member {
-    Member {
-        path: path.to_owned(),
-        bytes: content.len() as u64,
-        sha256: digest::of(content),
-        required: true,
-    }
+    Member { path: path.to_owned(), bytes: content.len() as u64, sha256: digest::of(content), required: true }
 }
 
 /// What the tests' archives have to hold.
@@ -68,7 +63,7 @@ fn unpacked(archive: &[u8]) -> Result<tempfile::TempDir, TarballError> {
 }
 
 fn refused(archive: &[u8]) -> TarballError {
-    unpacked(archive).err().expect("the archive is refused")
+    unpacked(archive).expect_err("the archive is refused")
 }
 
 #[test]
@@ -99,8 +94,8 @@ fn our_archives_are_the_same_each_time_and_others_read_them() {
     }
     let members: Vec<_> = files.iter().map(|(path, content)| member(path, content)).collect();
     let archive = folder.path().join("one.tar.zst");
-    let packed = pack(folder.path(), &members, &archive).unwrap();
-    assert_eq!(pack(folder.path(), &members, &folder.path().join("two.tar.zst")).unwrap(), packed);
+    let packed = pack(folder.path(), &members, 0o644, &archive).unwrap();
+    assert_eq!(pack(folder.path(), &members, 0o644, &folder.path().join("two.tar.zst")).unwrap(), packed);
     assert_eq!(digest::of_file(&archive, u64::MAX - 1).unwrap(), (packed.sha256, packed.bytes));
     let plain = zstd::stream::decode_all(File::open(&archive).unwrap()).unwrap();
     let mut theirs = tar::Archive::new(plain.as_slice());
@@ -121,7 +116,7 @@ fn our_archives_are_the_same_each_time_and_others_read_them() {
     let mut changed = members.clone();
     changed[1].sha256 = digest::of(b"");
     assert!(matches!(
-        pack(folder.path(), &changed, &archive),
+        pack(folder.path(), &changed, 0o644, &archive),
         Err(TarballError::Digest { path, .. }) if path == "net/a.onnx"
     ));
 }
