@@ -72,15 +72,14 @@ fn recut(groups: &Groups, tree: &Dendrogram, threshold: f64, large: f64, wanted:
 
 fn join_small(groups: &Groups, mut labels: Vec<usize>, large: &[usize]) -> Vec<usize> {
     let centroids = groups.means_by_label(&groups.units, &labels);
-    let nearest: Vec<usize> =
-        (0..centroids.len())
-            .map(|label| {
-                let cosines = large.iter().map(|l| (*l, super::cosine(&centroids[label], &centroids[*l])));
-                let best = cosines
-                    .fold((label, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best });
-                if large.contains(&label) { label } else { best.0 }
-            })
-            .collect();
+    let nearest: Vec<usize> = (0..centroids.len())
+        .map(|label| {
+            let cosines = large.iter().map(|l| (*l, super::cosine(&centroids[label], &centroids[*l])));
+            let best = cosines
+                .fold((label, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best });
+            if large.contains(&label) { label } else { best.0 }
+        })
+        .collect();
     labels.iter_mut().for_each(|label| *label = nearest[*label]);
     labels
 }
