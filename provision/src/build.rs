@@ -25,10 +25,10 @@ pub enum BuildError {
     Recipe(#[from] RecipeError),
     /// The repository's files did not give the networks.
     #[error("the files could not be converted")]
-    Community1(#[from] Community1Error),
+    Community1(#[source] Box<Community1Error>),
     /// What the user described is not what is there.
     #[error("the bundle is not as its manifest says")]
-    Described(#[from] DescribedError),
+    Described(#[source] Box<DescribedError>),
     /// Another bundle of the same name and version is installed.
     #[error("another bundle is installed as version `{version}`")]
     OtherContents {
@@ -50,6 +50,18 @@ pub enum BuildError {
     /// The disk.
     #[error(transparent)]
     Place(#[from] PlaceError),
+}
+
+impl From<Community1Error> for BuildError {
+    fn from(error: Community1Error) -> Self {
+        Self::Community1(Box::new(error))
+    }
+}
+
+impl From<DescribedError> for BuildError {
+    fn from(error: DescribedError) -> Self {
+        Self::Described(Box::new(error))
+    }
 }
 
 /// What [`build`] works with.
