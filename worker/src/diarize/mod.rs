@@ -6,11 +6,15 @@
 pub mod cluster;
 pub mod fbank;
 pub mod geometry;
+pub mod local_embeddings;
+pub mod masks;
 pub mod observations;
 pub mod pipeline;
 pub mod powerset;
 pub mod reconstruct;
+pub mod sliding;
 pub mod speaker_count;
 pub mod speaker_limits;
 pub mod tape;
+pub mod votes;
 pub mod windows;
