@@ -36,6 +36,8 @@ pub struct Settings {
     pub log_format: Option<String>,
     /// Prefixes outside the store that jobs may name.
     pub allow: Option<Vec<String>>,
+    /// Signs webhooks.
+    pub webhook_secret: Option<String>,
 }
 
 /// Why a settings file is refused.
