@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::batch::plan::Network;
 use crate::device::handle::{Answer, Device, DeviceError, Rows, Ticket};
+use crate::diarize::crosstalk::silence_foreign;
 use crate::diarize::geometry::Geometry;
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::Pipeline;
@@ -40,6 +41,8 @@ pub struct Observer<'a> {
     plan: WindowPlan,
     dimension: usize,
     tape: Tape,
+    /// Frames of the recording that hold another channel's sound.
+    foreign: Vec<bool>,
     next_chunk: usize,
     chunks_in_flight: VecDeque<(usize, Ticket)>,
     windows_waiting: Vec<usize>,
@@ -59,6 +62,7 @@ impl<'a> Observer<'a> {
             plan: pipeline.window_plan(),
             dimension: pipeline.dimension(),
             tape: Tape::default(),
+            foreign: Vec::new(),
             next_chunk: 0,
             chunks_in_flight: VecDeque::new(),
             windows_waiting: Vec::new(),
@@ -66,6 +70,12 @@ impl<'a> Observer<'a> {
             found: Observations::new(pipeline.dimension()),
             time: EngineTime::default(),
         }
+    }
+
+    /// Says of the next frames whether they hold another channel's sound, which is no speech here. Has to be known of a
+    /// frame before the samples that end its chunk are pushed.
+    pub fn know_foreign(&mut self, frames: &[bool]) {
+        self.foreign.extend_from_slice(frames);
     }
 
     /// Takes the next samples, mono, at the geometry's rate. Blocks while the device has enough to do.
@@ -200,6 +210,8 @@ impl<'a> Observer<'a> {
         for scores in answer.values.chunks_exact(width.max(1)) {
             let mut masks = Vec::new();
             self.powerset.decode(scores, &mut masks);
+            let first = self.geometry.chunk_first_frame(self.found.activity.len());
+            silence_foreign(&self.foreign, first, &mut masks);
             self.found.activity.push(masks);
         }
     }
