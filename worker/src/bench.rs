@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::job::failure::Failure;
+use common::job::spec::Channels;
 use common::speech::result_document::JobFacts;
 use serde::Serialize;
 
@@ -198,6 +199,7 @@ fn recording(
         uri: path.to_string_lossy().into_owned(),
         job: JobFacts { id: "bench".to_owned(), attempt: 1 },
         speakers: SpeakerLimits::default(),
+        channels: Channels::Mix,
         transcript: None,
     };
     let mut speakers = 0;

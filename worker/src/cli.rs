@@ -78,6 +78,10 @@ pub struct RunArgs {
     /// A transcript to give speakers to: Whisper, WhisperLive or WhisperX JSON, SRT or VTT; for one recording.
     #[arg(long)]
     pub transcript: Option<PathBuf>,
+    /// `separate` for calls with their people on separate channels: each channel gets people of its own, the faint echo of
+    /// the others is no speech, and numbers of speakers hold for each channel. One channel is as with `mix`.
+    #[arg(long, default_value = "mix")]
+    pub channels: ChannelsArg,
     /// Print a JSON line for each recording on stdout instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -87,6 +91,15 @@ pub struct RunArgs {
     /// Where and with what to run.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// What the channels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChannelsArg {
+    /// One scene, mixed before the work.
+    Mix,
+    /// A call: its people are on separate channels.
+    Separate,
 }
 
 /// A file that `run` can write.

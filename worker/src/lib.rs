@@ -1,6 +1,6 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench` → `job` → `workbench`, `observe`, `audio`, `device`, `publish`
+//! Imports point downward only: `main` → `run`, `bench` → `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
 //! → `batch` → `diarize` → `common`.
 
 pub mod audio;
@@ -13,6 +13,7 @@ pub mod device;
 pub mod diarize;
 #[cfg(feature = "ort")]
 pub mod job;
+pub mod listen;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;

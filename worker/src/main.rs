@@ -10,11 +10,12 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use common::config::{Settings, SettingsError};
 use common::home::Home;
+use common::job::spec::Channels;
 use common::speech::transcript::{self, Limits, Transcript};
 use tracing_subscriber::EnvFilter;
 use worker::audio::AudioLimits;
 use worker::bench;
-use worker::cli::{BenchArgs, Cli, Command, EngineArgs, RunArgs, SelftestArgs};
+use worker::cli::{BenchArgs, ChannelsArg, Cli, Command, EngineArgs, RunArgs, SelftestArgs};
 use worker::device::bundle::Bundle;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
@@ -115,6 +116,10 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
         out: args.out,
         formats: args.formats,
         speakers,
+        channels: match args.channels {
+            ChannelsArg::Mix => Channels::Mix,
+            ChannelsArg::Separate => Channels::Separate,
+        },
         transcript,
         json: args.json,
         jobs: usize::from(args.jobs),

@@ -22,7 +22,7 @@ pub fn write(dir: &Path, name: &str, audio: &Path, outcome: &Outcome, formats: &
     for format in formats {
         let (file, content) = match format {
             Format::Json => ("segments.json", render::json::write(document)),
-            Format::Rttm => ("turns.rttm", render::rttm::write(name, &document.diarization)),
+            Format::Rttm => ("turns.rttm", render::rttm::write(name, document)),
             Format::Srt => ("subtitles.srt", render::subtitles::srt(document)),
             Format::Vtt => ("subtitles.vtt", render::subtitles::vtt(document)),
             Format::Txt => ("transcript.txt", render::text::write(document)),

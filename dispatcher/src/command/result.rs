@@ -80,7 +80,7 @@ fn rendered(document: &Document, format: DocumentFormat, name: &str) -> String {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     match format {
         DocumentFormat::Json => render::json::write(document),
-        DocumentFormat::Rttm => render::rttm::write(stem, &document.diarization),
+        DocumentFormat::Rttm => render::rttm::write(stem, document),
         DocumentFormat::Srt => render::subtitles::srt(document),
         DocumentFormat::Vtt => render::subtitles::vtt(document),
         DocumentFormat::Html => html::write(document, stem, Sound::Absent),

@@ -3,7 +3,9 @@
 //! Nothing here knows a file, a device or a clock. Two runs over the same numbers give the same bits, whatever the
 //! batch sizes and thread counts were that produced them.
 
+pub mod channels;
 pub mod cluster;
+pub mod crosstalk;
 pub mod fbank;
 pub mod geometry;
 pub mod local_embeddings;

@@ -20,6 +20,7 @@ use self::recording::Recording;
 use self::windows::Windows;
 use crate::batch::plan::Network;
 use crate::device::handle::{Answer, Device, DeviceError, Rows, Ticket};
+use crate::diarize::crosstalk::silence_foreign;
 use crate::diarize::geometry::Geometry;
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::{EmbeddingPlan, Pipeline};
@@ -40,6 +41,8 @@ pub struct Observer<'a> {
     shared: Shared<'a>,
     powerset: Powerset,
     tail: Tail,
+    /// Frames of the recording that hold another channel's sound.
+    foreign: Vec<bool>,
     next_chunk: usize,
     chunks_in_flight: VecDeque<(Rows, Ticket)>,
     embedding: Embedding,
@@ -141,10 +144,17 @@ impl<'a> Observer<'a> {
             },
             powerset: pipeline.powerset().clone(),
             tail: pipeline.tail(),
+            foreign: Vec::new(),
             next_chunk: 0,
             chunks_in_flight: VecDeque::new(),
             embedding: Embedding::of(pipeline),
         }
+    }
+
+    /// Says of the next frames whether they hold another channel's sound, which is no speech here. Has to be known of a
+    /// frame before the samples that end its chunk are pushed.
+    pub fn know_foreign(&mut self, frames: &[bool]) {
+        self.foreign.extend_from_slice(frames);
     }
 
     /// Takes the next samples, mono, at the geometry's rate. Blocks while the device has enough to do.
@@ -261,6 +271,7 @@ impl<'a> Observer<'a> {
             let mut masks = Vec::new();
             self.powerset.decode(scores, &mut masks);
             let chunk = self.shared.found.activity.len();
+            silence_foreign(&self.foreign, self.shared.geometry.chunk_first_frame(chunk), &mut masks);
             self.shared.found.activity.push(masks);
             self.embedding.chunk_known(&mut self.shared, chunk, rows, row);
         }

@@ -1,0 +1,243 @@
+//! Channels of a call against one another: whose sound a frame holds, and which channel is louder.
+//!
+//! A channel of a call holds its own people and, faintly, those of the other channels: echo, side tone, a headset that
+//! leaks. **The rule**: an activity frame of a channel is *foreign* when the mean power of the channel over the
+//! [`SPAN_S`] around the frame's middle is more than [`FAINT_DB`] below that of the loudest other channel over the same
+//! span. Foreign frames hold no speech of the channel's own, whatever the segmentation network says. Ends of the
+//! recording shorten the span.
+//!
+//! A span of a second, because two people who talk at once differ by 20 dB for a moment all the time, and hardly ever
+//! for a second; and because any word of the channel's own within half a second of a frame lifts the span above the
+//! threshold, so that no beginning or end of a turn is cut off. What the rule costs: somebody more than 20 dB fainter
+//! than the other channel is not heard *while* the other talks. Leaks that are less than 20 dB down are heard as speech;
+//! levels alone cannot tell them from a person.
+
+use super::geometry::Geometry;
+
+/// Length of audio whose mean power decides about a frame, seconds.
+pub const SPAN_S: f64 = 1.0;
+/// How far below the other channel sound counts as its cross-talk, decibels: telephone echo after suppression lies 25 to
+/// 60 dB down, people of one call within 15 dB of each other.
+pub const FAINT_DB: f64 = 20.0;
+/// Channels correlate at least this much when they carry the same sound.
+const SAME_CORRELATION: f64 = 0.9;
+
+/// Power of every channel of a recording, in steps of an activity frame: 0.9 MB an hour and channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Levels {
+    step: usize,
+    /// Steps from a frame's number to the step that its middle lies in.
+    middle: usize,
+    /// Steps on either side of that.
+    reach: usize,
+    /// Mean power of each step, `[channel][step]`.
+    steps: Vec<Vec<f32>>,
+    /// Samples that fill no step yet, `[channel]`.
+    rest: Vec<Vec<f32>>,
+    /// Sum of products of the first channel with each, and of each with itself.
+    products: Vec<(f64, f64)>,
+    decided: usize,
+}
+
+impl Levels {
+    /// Nothing heard yet of this many channels.
+    #[must_use]
+    pub fn new(geometry: &Geometry, channels: usize) -> Self {
+        let reach_samples = SPAN_S * f64::from(geometry.rate_hz) / 2.0;
+        Self {
+            step: geometry.frame_step,
+            middle: geometry.receptive_field / 2 / geometry.frame_step,
+            reach: (reach_samples / geometry.frame_step as f64) as usize,
+            steps: vec![Vec::new(); channels],
+            rest: vec![Vec::new(); channels],
+            products: vec![(0.0, 0.0); channels],
+            decided: 0,
+        }
+    }
+
+    /// Number of channels.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Hears the next samples of every channel, all of one length.
+    pub fn push(&mut self, block: &[Vec<f32>]) {
+        let first = block.first().map_or(&[][..], Vec::as_slice);
+        for (channel, samples) in block.iter().enumerate().take(self.channels()) {
+            let (with_first, own) = &mut self.products[channel];
+            *with_first += samples.iter().zip(first).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+            *own += power(samples);
+            let rest = &mut self.rest[channel];
+            rest.extend_from_slice(samples);
+            let whole = rest.len() / self.step * self.step;
+            let steps = rest[..whole].chunks_exact(self.step).map(|s| (power(s) / self.step as f64) as f32);
+            self.steps[channel].extend(steps);
+            rest.drain(..whole);
+        }
+    }
+
+    /// For each channel, whether the next frames are foreign: all whose span has been heard since the last call, or
+    /// with `ended` all that the recording has.
+    pub fn foreign(&mut self, ended: bool) -> Vec<Vec<bool>> {
+        let heard = self.steps.first().map_or(0, Vec::len);
+        let until = if ended { heard } else { heard.saturating_sub(self.middle + self.reach) };
+        let frames = self.decided..until.max(self.decided);
+        self.decided = frames.end;
+        let mut foreign = vec![Vec::with_capacity(frames.len()); self.channels()];
+        for frame in frames {
+            let around = frame + self.middle;
+            let from = around.saturating_sub(self.reach).min(heard);
+            let span = from..(around + self.reach + 1).min(heard);
+            let levels: Vec<f64> = self.steps.iter().map(|steps| sum(&steps[span.clone()])).collect();
+            for (channel, decided) in foreign.iter_mut().enumerate() {
+                let others = levels.iter().enumerate().filter(|(other, _)| *other != channel);
+                let loudest = others.map(|(_, level)| *level).fold(0.0, f64::max);
+                decided.push(levels[channel] < loudest * 10f64.powf(-FAINT_DB / 10.0));
+            }
+        }
+        foreign
+    }
+
+    /// Mean power of a channel from one instant to another, seconds; 0 where nothing was heard.
+    #[must_use]
+    pub fn mean(&self, channel: usize, start_s: f64, end_s: f64, rate_hz: u32) -> f64 {
+        let steps = &self.steps[channel];
+        let step_of = |s: f64| ((s * f64::from(rate_hz)) as usize / self.step).min(steps.len());
+        let from = step_of(start_s);
+        let span = &steps[from..step_of(end_s).max(from + 1).min(steps.len())];
+        if span.is_empty() { 0.0 } else { sum(span) / span.len() as f64 }
+    }
+
+    /// A channel (counted from 0) that carries the same sound as the first.
+    #[must_use]
+    pub fn same_as_first(&self) -> Option<usize> {
+        let first = self.products.first()?.1;
+        (1..self.channels()).find(|channel| {
+            let (with_first, own) = self.products[*channel];
+            let scale = (first * own).sqrt();
+            scale > 0.0 && with_first.abs() > SAME_CORRELATION * scale
+        })
+    }
+}
+
+/// Takes the activity out of the frames of a chunk that are foreign; `first_frame` is the chunk's first in the recording.
+pub fn silence_foreign(foreign: &[bool], first_frame: usize, masks: &mut [u8]) {
+    for (mask, foreign) in masks.iter_mut().zip(foreign.iter().skip(first_frame)) {
+        if *foreign {
+            *mask = 0;
+        }
+    }
+}
+
+fn sum(steps: &[f32]) -> f64 {
+    steps.iter().copied().map(f64::from).sum()
+}
+
+fn power(samples: &[f32]) -> f64 {
+    samples.iter().map(|s| f64::from(*s) * f64::from(*s)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diarize::geometry::tests::pyannote;
+
+    /// A square wave of each level, in dB below full scale, one after another, each of the given seconds.
+    fn tone(parts: &[(f64, f64)]) -> Vec<f32> {
+        let part = |(db, seconds): &(f64, f64)| {
+            let level = 10f64.powf(db / 20.0) as f32;
+            (0..(seconds * 16_000.0) as usize).map(move |n| if n / 40 % 2 == 0 { level } else { -level })
+        };
+        parts.iter().flat_map(part).collect()
+    }
+
+    fn decide(channels: &[Vec<f32>], block: usize) -> (Levels, Vec<Vec<bool>>) {
+        let mut levels = Levels::new(&pyannote(), channels.len());
+        let mut all = vec![Vec::new(); channels.len()];
+        let mut take =
+            |part: Vec<Vec<bool>>| all.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
+        for start in (0..channels[0].len()).step_by(block) {
+            let cut = |c: &Vec<f32>| c[start..(start + block).min(c.len())].to_vec();
+            levels.push(&channels.iter().map(cut).collect::<Vec<_>>());
+            take(levels.foreign(false));
+        }
+        take(levels.foreign(true));
+        (levels, all)
+    }
+
+    #[test]
+    fn what_is_faint_beside_the_other_channel_is_foreign() {
+        for (faint_db, expected) in [(-20.0 - FAINT_DB - 0.1, true), (-20.0 - FAINT_DB + 0.1, false)] {
+            let (_, foreign) = decide(&[tone(&[(-20.0, 4.0)]), tone(&[(faint_db, 4.0)])], 16_000);
+            assert!(foreign[0].iter().all(|f| !f), "the loud channel is its own");
+            assert!(foreign[1].iter().all(|f| *f == expected), "at {faint_db} dB");
+            assert_eq!(foreign[0].len(), 4 * 16_000 / 270);
+        }
+    }
+
+    #[test]
+    fn nothing_is_foreign_in_silence_or_alone() {
+        let (_, foreign) = decide(&[vec![0.0; 32_000], vec![0.0; 32_000]], 16_000);
+        assert!(foreign.iter().flatten().all(|f| !f));
+        let (_, foreign) = decide(&[tone(&[(-90.0, 2.0)])], 16_000);
+        assert!(foreign[0].iter().all(|f| !f));
+    }
+
+    /// The other channel stops at 3 s, where the own speech begins: no frame of it is lost.
+    #[test]
+    fn own_speech_beside_the_other_channels_is_kept_whole() {
+        let other = tone(&[(-20.0, 3.0), (-80.0, 3.0)]);
+        let own = tone(&[(-60.0, 3.0), (-25.0, 3.0)]);
+        let (_, foreign) = decide(&[other, own], 16_000);
+        let first_own = foreign[1].iter().position(|f| !f).unwrap();
+        let at_s = pyannote().frame_middle(first_own).get();
+        assert!((2.4..3.0).contains(&at_s), "{at_s}");
+        assert!(foreign[1][first_own..].iter().all(|f| !f));
+        assert!(foreign[0].iter().skip(250).all(|f| *f), "behind its end the first channel is silent");
+    }
+
+    #[test]
+    fn blocks_of_any_size_decide_alike_and_frames_come_in_time() {
+        let channels =
+            [tone(&[(-20.0, 1.3), (-50.0, 2.0), (-20.0, 1.0)]), tone(&[(-45.0, 2.0), (-20.0, 2.3)])];
+        let (_, whole) = decide(&channels, usize::MAX >> 1);
+        for block in [270, 1_000, 16_000] {
+            assert_eq!(decide(&channels, block).1, whole, "blocks of {block}");
+        }
+        // A block later, everything about the block before is decided: what the observers rely on.
+        let mut levels = Levels::new(&pyannote(), 2);
+        levels.push(&[vec![0.1; 32_000], vec![0.1; 32_000]]);
+        let decided = levels.foreign(false)[0].len();
+        assert!(pyannote().frame_middle(decided).get() > 1.0, "{decided} frames");
+    }
+
+    #[test]
+    fn three_channels_are_held_against_the_loudest_other() {
+        let (_, foreign) =
+            decide(&[tone(&[(-50.0, 2.0)]), tone(&[(-45.0, 2.0)]), tone(&[(-20.0, 2.0)])], 16_000);
+        assert!(foreign[0].iter().all(|f| *f) && foreign[1].iter().all(|f| *f));
+        assert!(foreign[2].iter().all(|f| !f));
+    }
+
+    #[test]
+    fn levels_are_means_and_equal_channels_are_seen() {
+        let (a, b) = (tone(&[(-20.0, 2.0)]), tone(&[(-40.0, 1.0), (-10.0, 1.0)]));
+        let (levels, _) = decide(&[a.clone(), b, a.iter().map(|s| -0.3 * s).collect()], 16_000);
+        assert!((10.0 * levels.mean(0, 0.5, 1.5, 16_000).log10() + 20.0).abs() < 0.01);
+        assert!((10.0 * levels.mean(1, 0.1, 0.9, 16_000).log10() + 40.0).abs() < 0.01);
+        assert_eq!(levels.mean(1, 7.0, 8.0, 16_000), 0.0);
+        assert_eq!(levels.same_as_first(), Some(1), "square waves of one phase are one sound at any level");
+        let noise =
+            |seed: u32| (0..32_000).map(move |n: u32| ((n * 7_919 + seed) % 1_009) as f32 / 1_009.0 - 0.5);
+        let (levels, _) = decide(&[noise(1).collect(), noise(500).collect()], 16_000);
+        assert_eq!(levels.same_as_first(), None);
+    }
+
+    #[test]
+    fn foreign_frames_lose_their_activity() {
+        let mut masks = [1, 2, 3, 4];
+        silence_foreign(&[false, false, true, false, true], 1, &mut masks);
+        assert_eq!(masks, [1, 0, 3, 0]);
+    }
+}
