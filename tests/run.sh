@@ -70,9 +70,14 @@ for script in provision/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; 
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
 done
 
+check 'the scripts that score' python3 -m unittest discover -q -s tests/accuracy
+
 say 'servers'
-# The job store's tests run on a real Redis.
-command -v redis-server >/dev/null || check 'apt-get install redis-server' install redis-server
+# The fleet's tests run on real servers, which they start themselves.
+packages=()
+command -v redis-server >/dev/null || packages+=(redis-server)
+[[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || packages+=(rabbitmq-server)
+[[ ${#packages[@]} -eq 0 ]] || check "apt-get install ${packages[*]}" install "${packages[@]}"
 
 say 'build'
 must cargo build -q --workspace --all-targets

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in this crate a panic is the report")]
 
 pub mod conformance;
+pub mod fleet;
+pub mod noop;
 pub mod npz;
 pub mod proxy;
 pub mod redis_server;
