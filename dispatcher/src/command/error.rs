@@ -260,11 +260,14 @@ impl Explain for FleetError {
 
 fn unreachable_hints(service: Service, endpoint: &str, said: &str) -> Vec<String> {
     let refused = said.contains("refused") || said.contains("os error 111");
-    let place = if service == Service::ObjectStore { "its endpoint" } else { endpoint };
+    let place = match service {
+        Service::ObjectStore => "the S3 endpoint".to_owned(),
+        Service::JobStore | Service::Queue => format!("`{endpoint}`"),
+    };
     let first = if refused {
-        format!("nothing listens at `{place}`; start a fleet with `deploy/local/up.sh`")
+        format!("nothing listens at {place}; start a fleet with `deploy/local/up.sh`")
     } else {
-        format!("is `{place}` up, and can this machine reach it?")
+        format!("is {place} up, and can this machine reach it?")
     };
     vec![first, format!("`{}` says where it is; `rollcall config show` what is in use", service.variable())]
 }

@@ -42,7 +42,7 @@ fn a_table_fits_the_terminal() {
         format!(
             "job                                   state      stage             age  audio\n\
              {ID}  available                  3.0 s  meeting.wav\n\
-             {ID}  running    embedding 62 %  3.0 s  a very long na…\n"
+             {ID}  running    embedding 62 %  3.0 s  a very long name …\n"
         )
     );
 }
@@ -52,7 +52,7 @@ fn dead_letters_say_why_and_send_nothing_to_the_terminal() {
     let text = dead_table(&[discarded()], Timestamp::from_millis(65_000), None);
     assert_eq!(
         text.lines().nth(1),
-        Some(format!("{ID}   60 s  audio_corrupt  meeting.wav  no frame is whole·[2J").as_str())
+        Some(format!("{ID}  60 s  audio_corrupt  meeting.wav  no frame is whole·[2J").as_str())
     );
 }
 
