@@ -1,16 +1,23 @@
-//! Command line of `rollcall-provision`; the only file that knows clap.
+//! Command line of `rollcall-provision`; the only room that knows clap.
+
+mod stock;
+
+pub use stock::{EnsureArgs, GcArgs, PushArgs, RollbackArgs, StockCommand, TrustArgs, WorkerArgs};
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Makes, checks and lists model bundles, and installs ONNX Runtime.
+/// Makes, checks, keeps and passes on model bundles, and installs ONNX Runtime.
 #[derive(Debug, Parser)]
 #[command(name = "rollcall-provision", version, propagate_version = true)]
 pub struct Cli {
     /// Folder of bundles, ONNX Runtime and caches [default: the XDG data folder, `rollcall`]
     #[arg(long, env = "ROLLCALL_HOME", value_name = "DIR", global = true)]
     pub home: Option<PathBuf>,
+    /// A file of settings; flags and the environment overrule it
+    #[arg(long, env = common::config::VARIABLE, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -57,12 +64,18 @@ pub enum Command {
         /// Name of an installed bundle, or a folder
         bundle: Option<PathBuf>,
     },
-    /// List the installed bundles
+    /// List the installed bundles, or those of a store
     List {
+        /// List what this store holds: `s3://bucket[/prefix]` or `file:///folder`
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
+    /// What works with a store.
+    #[command(flatten)]
+    Stock(StockCommand),
 }
 
 /// How community-1 finds speakers.

@@ -1,7 +1,10 @@
 //! What a user is told when something fails: hints and the exit code, decided by the kind of error in one place.
 
+use std::error::Error;
+use std::fmt;
 use std::io::ErrorKind;
 
+use common::config::SettingsError;
 use common::model::manifest::ManifestError;
 use common::model::onnx::OnnxError;
 
@@ -70,13 +73,43 @@ pub enum Failure {
         #[source]
         source: SelfTestError,
     },
+    /// What works with a store.
+    #[error(transparent)]
+    Stock(Stock),
+    /// The settings file.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The home folder, or the output.
     #[error("cannot read or write")]
     Io(#[from] std::io::Error),
 }
 
+/// A failure of a command that works with a store; such commands may be left out of a build.
+pub trait StockFailure: Error + Send + Sync + 'static {
+    /// See [`Failure::exit_code`].
+    fn exit_code(&self) -> u8;
+    /// See [`Failure::hints`].
+    fn hints(&self) -> Vec<String>;
+}
+
+/// Any [`StockFailure`].
+#[derive(Debug)]
+pub struct Stock(pub Box<dyn StockFailure>);
+
+impl fmt::Display for Stock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Stock {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 impl Failure {
-    /// 1 the request failed; 2 wrong usage or configuration; 3 the package registry cannot be reached.
+    /// 1 the request failed; 2 wrong usage or configuration; 3 the package registry or a service cannot be reached.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -84,7 +117,9 @@ impl Failure {
             | Self::NoRecipe { .. }
             | Self::NotForThisBundle { .. }
             | Self::NoFiles
-            | Self::NoManifest => 2,
+            | Self::NoManifest
+            | Self::Settings(_) => 2,
+            Self::Stock(failure) => failure.0.exit_code(),
             Self::Runtime(RuntimeError::Wheel(WheelError::Download { .. }))
             | Self::Build { source: BuildError::Wheel(WheelError::Download { .. }), .. } => 3,
             _ => 1,
@@ -114,7 +149,8 @@ impl Failure {
             Self::Build { source, .. } => of_build(source),
             Self::Verify(error) => of_verify(error),
             Self::NoWorker { source, .. } => of_selftest(source),
-            Self::Io(_) => Vec::new(),
+            Self::Stock(failure) => failure.0.hints(),
+            Self::Settings(_) | Self::Io(_) => Vec::new(),
         }
     }
 }
@@ -203,7 +239,7 @@ fn of_wheel(error: &WheelError) -> Vec<String> {
     }
 }
 
-fn of_selftest(error: &SelfTestError) -> Vec<String> {
+pub(crate) fn of_selftest(error: &SelfTestError) -> Vec<String> {
     match error {
         SelfTestError::NoWorker => vec![
             "build it with `cargo build --release -p worker`, or name it with `--worker PATH`".to_owned(),
@@ -214,7 +250,7 @@ fn of_selftest(error: &SelfTestError) -> Vec<String> {
     }
 }
 
-fn of_verify(error: &VerifyError) -> Vec<String> {
+pub(crate) fn of_verify(error: &VerifyError) -> Vec<String> {
     match error {
         VerifyError::Manifest {
             source: ManifestError::Schema { .. } | ManifestError::Malformed(_), ..
@@ -225,7 +261,7 @@ fn of_verify(error: &VerifyError) -> Vec<String> {
     }
 }
 
-fn of_place(error: &PlaceError) -> Vec<String> {
+pub(crate) fn of_place(error: &PlaceError) -> Vec<String> {
     match error.source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => vec![disk()],
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -235,7 +271,7 @@ fn of_place(error: &PlaceError) -> Vec<String> {
     }
 }
 
-fn disk() -> String {
+pub(crate) fn disk() -> String {
     "free 300 MB, or set `ROLLCALL_HOME` and `TMPDIR` to folders on another disk".to_owned()
 }
 

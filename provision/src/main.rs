@@ -1,9 +1,10 @@
-//! `rollcall-provision`: makes, checks and lists model bundles, and installs ONNX Runtime.
+//! `rollcall-provision`: makes, checks, keeps and passes on model bundles, and installs ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::config::Settings;
 use common::home::Home;
 use provision::build::{self, BuildError, Built, Options};
 use provision::cli::{Cli, Clustering, Command, SourceArgs};
@@ -14,7 +15,7 @@ use provision::progress::Progress;
 use provision::recipe::Recipe;
 use provision::recipe::community1::{self, Repository, Variant};
 use provision::wheel::Source;
-use provision::{installed, runtime, selftest, verify};
+use provision::{installed, runtime, selftest, stock, verify};
 
 /// What `build` calls a bundle that a user describes.
 const ONNX: &str = "onnx";
@@ -30,7 +31,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let home = cli.home.map(Home::at).or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
+    let settings = Settings::read(cli.config.as_deref())?;
+    let named = cli.home.or_else(|| settings.home.clone()).map(Home::at);
+    let home = named.or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
     let home = home.ok_or(Failure::NoHome)?;
     let steps = Steps::default();
     match cli.command {
@@ -52,7 +55,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Runtime { source } => install_runtime(&home, &source_of(source), &steps),
         Command::Verify { bundle } => verify(&home, bundle),
-        Command::List { json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: Some(store), json } => stock::list(&store, json),
+        Command::Stock(command) => stock::run(command, &home, &settings, &steps),
     }
 }
 

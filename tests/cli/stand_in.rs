@@ -130,7 +130,7 @@ impl Work for Worker {
         let mut documents = Vec::new();
         for (name, text) in [
             ("segments.json", render::json::write(&document)),
-            ("turns.rttm", render::rttm::write("stand-in", &document.diarization)),
+            ("turns.rttm", render::rttm::write("stand-in", &document)),
         ] {
             let folder = object_key::attempt(&hold.key());
             let put = Content::from(text.clone().into_bytes());
