@@ -63,7 +63,7 @@ fn unpacked(archive: &[u8]) -> Result<tempfile::TempDir, TarballError> {
 }
 
 fn refused(archive: &[u8]) -> TarballError {
-    unpacked(archive).err().expect("the archive is refused")
+    unpacked(archive).expect_err("the archive is refused")
 }
 
 #[test]
