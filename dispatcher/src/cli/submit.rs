@@ -29,13 +29,13 @@ pub struct SubmitArguments {
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<String>,
     /// How many people speak, when it is known
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub num_speakers: Option<u32>,
     /// At least so many people speak
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub min_speakers: Option<u32>,
     /// At most so many people speak
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub max_speakers: Option<u32>,
     /// `mix`: one scene; `separate`: a call with its people on separate channels [default: mix]
     #[arg(long, value_name = "MODE")]

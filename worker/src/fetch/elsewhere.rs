@@ -1,6 +1,7 @@
 //! Places other than the store: allowed buckets and folders, and the public web.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use common::adapter::s3::{S3Access, S3Location, S3Options, S3Store};
 use common::port::object_store::content::{Body, ByteSource, NextChunk};
@@ -8,6 +9,7 @@ use common::port::object_store::{ByteRange, ObjectStore, StoreError};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
 
+use super::web::{PublicInternet, Web, WebError};
 use super::{FetchError, Opened};
 
 /// Bytes that one read of a file asks for.
@@ -17,13 +19,14 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub struct Elsewhere {
     s3: OnceCell<S3Store>,
+    web: OnceCell<Web>,
 }
 
 impl Elsewhere {
     /// With the store's own client for other buckets, where it has one.
     #[must_use]
     pub fn new(s3: Option<S3Store>) -> Self {
-        Self { s3: OnceCell::new_with(s3) }
+        Self { s3: OnceCell::new_with(s3), web: OnceCell::new() }
     }
 
     /// A bucket or a prefix of one.
@@ -46,7 +49,24 @@ impl Elsewhere {
         if let Some(path) = uri.strip_prefix("file://") {
             return open_file(Path::new(path)).await;
         }
+        if uri.starts_with("https://") {
+            return self.web(uri).await;
+        }
         Err(missing("not an address that a worker reads"))
+    }
+
+    async fn web(&self, uri: &str) -> Result<Opened, FetchError> {
+        // The query may be a signature.
+        let shown = || uri.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let failed = |error: WebError| match error {
+            WebError::Unavailable { detail } => FetchError::Unavailable { uri: shown(), detail },
+            WebError::Forbidden { detail } => FetchError::Forbidden { uri: shown(), detail },
+            WebError::Missing { detail } => FetchError::Missing { uri: shown(), detail },
+        };
+        let open = async || PublicInternet::new().map(|dial| Web::new(Arc::new(dial)));
+        let web = self.web.get_or_try_init(open).await.map_err(failed)?;
+        let found = web.open(uri).await.map_err(failed)?;
+        Ok(Opened { bytes: found.bytes, body: found.body })
     }
 }
 

@@ -6,6 +6,7 @@
 mod elsewhere;
 mod error;
 mod scratch;
+mod web;
 
 pub use elsewhere::Elsewhere;
 pub use error::FetchError;
@@ -106,8 +107,7 @@ impl<O: ObjectStore> Fetcher<O> {
                 let object = self.objects.get(key, ByteRange::ALL).await?;
                 Opened { bytes: Some(object.info.bytes), body: object.body }
             }
-            Place::Allowed => self.elsewhere.open(uri).await?,
-            Place::Web => self.elsewhere.open(uri).await?,
+            Place::Allowed | Place::Web => self.elsewhere.open(uri).await?,
             Place::Outside => return Err(FetchError::NotAllowed { uri: uri.to_owned() }),
         };
         bounded(uri, opened.bytes.unwrap_or(0), bytes_max)?;
