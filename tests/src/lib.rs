@@ -4,6 +4,7 @@
 
 pub mod conformance;
 pub mod npz;
+pub mod numpy_random;
 pub mod proxy;
 pub mod redis_server;
 pub mod s3_server;
