@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod fleet;
 pub mod noop;
 pub mod npz;
+pub mod numpy_random;
 pub mod proxy;
 pub mod redis_server;
 pub mod s3_server;

@@ -105,7 +105,7 @@ pub struct VbxParameters {
     pub clean_share_min: f64,
     /// Starts of k-means where another number of speakers is asked for.
     pub kmeans_starts: u32,
-    /// Most embeddings that are clustered exactly; more are joined into at most this many groups first.
+    /// Most embeddings that are clustered exactly; of more, the most similar are joined into at most this many groups first.
     pub exact_max: u32,
 }
 
@@ -119,7 +119,7 @@ pub struct AhcParameters {
     pub min_cluster_size: u32,
     /// Share of a chunk that a local speaker has to speak alone to train the clustering.
     pub clean_share_min: f64,
-    /// Most embeddings that are clustered exactly; more are joined into at most this many groups first.
+    /// Most embeddings that are clustered exactly; of more, the most similar are joined into at most this many groups first.
     pub exact_max: u32,
 }
 

@@ -95,7 +95,7 @@ mod tests {
             locals.push(i, 0, &[angle.cos(), angle.sin()]);
         }
         let members: Vec<usize> = (0..angles.len()).collect();
-        Groups::of(&locals, &members, 1_000, 0.0)
+        Groups::of(&locals, &members, 1_000)
     }
 
     fn parameters(min_cluster_size: u32) -> AhcParameters {

@@ -35,13 +35,6 @@ impl Method<'_> {
             Self::Ahc(p) => p.exact_max as usize,
         }
     }
-
-    fn height(&self) -> f64 {
-        match self {
-            Self::Vbx(p, _) => p.threshold,
-            Self::Ahc(p) => p.threshold,
-        }
-    }
 }
 
 /// Centroids, not normalised, and whether two local speakers of one chunk have to be different speakers.
@@ -66,7 +59,7 @@ pub fn find_speakers(seen: &Observations, method: Method<'_>, limits: SpeakerLim
         let heard: Vec<usize> = if training.is_empty() { (0..locals.len()).collect() } else { training };
         Found { centroids: vec![mean(locals, &heard)], apart: false }
     } else {
-        let groups = Groups::of(locals, &training, method.exact_max(), method.height());
+        let groups = Groups::of(locals, &training, method.exact_max());
         match method {
             Method::Vbx(parameters, plda) => by_vbx(&groups, parameters, plda, limits),
             Method::Ahc(parameters) => {
