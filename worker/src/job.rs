@@ -201,13 +201,7 @@ fn listen(
     })
 }
 
-fn document(
-    bench: &Workbench,
-    request: &Request,
-    mut heard: Heard,
-    call: Call,
-    timing: Timing,
-) -> Outcome {
+fn document(bench: &Workbench, request: &Request, mut heard: Heard, call: Call, timing: Timing) -> Outcome {
     heard.warnings.extend(missing_speakers(&call, request.speakers.min()));
     if let Some(channel) = heard.levels.same_as_first() {
         heard.warnings.push(format!(
