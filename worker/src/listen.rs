@@ -72,11 +72,11 @@ impl<'a> Listener<'a> {
     }
 
     fn hear(&mut self, block: &mut [Vec<f32>], ended: bool) -> Result<(), DeviceError> {
-        let foreign = self.levels.foreign(ended);
-        let channels = self.observers.iter_mut().zip(&mut self.gates).zip(&foreign);
+        let verdicts = self.levels.decide(ended);
+        let channels = self.observers.iter_mut().zip(&mut self.gates).zip(&verdicts);
         for (channel, ((observer, gate), frames)) in channels.enumerate() {
             gate.know(frames);
-            observer.know_foreign(frames);
+            observer.know_foreign(frames.iter().map(|frame| frame.foreign));
             if let Some(samples) = block.get_mut(channel) {
                 gate.apply(samples);
                 observer.push(samples)?;

@@ -13,7 +13,7 @@
 //! cut and have no tail. What the rule costs: somebody more than 20 dB fainter than the other channel is not heard *while*
 //! the other talks. Leaks that are less than 20 dB down are heard as speech; levels alone cannot tell them from a person.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 
 use super::geometry::Geometry;
 
@@ -22,6 +22,10 @@ pub const SPAN_S: f64 = 0.5;
 /// How far below the other channel sound counts as its cross-talk, decibels: telephone echo after suppression lies 25 to
 /// 60 dB down, people of one call within 15 dB of each other.
 pub const FAINT_DB: f64 = 20.0;
+/// Length of audio whose quietest mean is a channel's noise, seconds: shorter than a pause between two words.
+const QUIET_S: f64 = 0.1;
+/// How long the noise of a channel is remembered, seconds.
+const NOISE_MEMORY_S: usize = 30;
 /// Length of the ramp between sound and silence, samples: 5 ms at 16 kHz, so that there is no click.
 const RAMP_SAMPLES: f32 = 80.0;
 /// Channels correlate at least this much when they carry the same sound.
@@ -35,13 +39,51 @@ pub struct Levels {
     middle: usize,
     /// Steps of a span.
     reach: usize,
+    /// Steps on either side of a frame that are its own level.
+    around: usize,
+    frames_a_second: usize,
     /// Mean power of each step, `[channel][step]`.
     steps: Vec<Vec<f32>>,
     /// Samples that fill no step yet, `[channel]`.
     rest: Vec<Vec<f32>>,
     /// Sum of products of the first channel with each, and of each with itself.
     products: Vec<(f64, f64)>,
+    noise: Vec<Noise>,
     decided: usize,
+}
+
+/// What is known of a frame of a channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    /// It holds another channel's sound.
+    pub foreign: bool,
+    /// What brings a foreign frame down to the channel's own noise, at most 1; 1 for any other.
+    pub gain: f32,
+}
+
+/// The quietest that a channel has been lately.
+#[derive(Debug, Clone, PartialEq)]
+struct Noise {
+    /// Lowest mean of each second, the last of which is not over.
+    lows: VecDeque<f32>,
+    frames: usize,
+}
+
+impl Noise {
+    /// Hears the mean power around a frame; gives the lowest of the last [`NOISE_MEMORY_S`].
+    fn hear(&mut self, level: f32, frames_a_second: usize) -> f32 {
+        if self.frames.is_multiple_of(frames_a_second) {
+            self.lows.push_back(f32::INFINITY);
+            if self.lows.len() > NOISE_MEMORY_S {
+                self.lows.pop_front();
+            }
+        }
+        self.frames += 1;
+        if let Some(low) = self.lows.back_mut() {
+            *low = low.min(level);
+        }
+        self.lows.iter().copied().fold(f32::INFINITY, f32::min)
+    }
 }
 
 impl Levels {
@@ -56,6 +98,9 @@ impl Levels {
             steps: vec![Vec::new(); channels],
             rest: vec![Vec::new(); channels],
             products: vec![(0.0, 0.0); channels],
+            noise: vec![Noise { lows: VecDeque::new(), frames: 0 }; channels],
+            around: (QUIET_S * f64::from(geometry.rate_hz) / 2.0 / geometry.frame_step as f64) as usize,
+            frames_a_second: (geometry.rate_hz as usize / geometry.frame_step).max(1),
             decided: 0,
         }
     }
@@ -82,35 +127,44 @@ impl Levels {
         }
     }
 
-    /// For each channel, whether the next frames are foreign: all whose span has been heard since the last call, or
-    /// with `ended` all that the recording has.
-    pub fn foreign(&mut self, ended: bool) -> Vec<Vec<bool>> {
+    /// For each channel, what is known of the next frames: all whose spans have been heard since the last call, or with
+    /// `ended` all that the recording has.
+    pub fn decide(&mut self, ended: bool) -> Vec<Vec<Verdict>> {
         let heard = self.steps.first().map_or(0, Vec::len);
         let until = if ended { heard } else { heard.saturating_sub(self.middle + self.reach) };
         let frames = self.decided..until.max(self.decided);
         self.decided = frames.end;
-        let first = frames.start;
-        let mut foreign = vec![vec![false; frames.len()]; self.channels()];
+        let mut verdicts = vec![Vec::with_capacity(frames.len()); self.channels()];
         for frame in frames {
-            let around = (frame + self.middle).min(heard.saturating_sub(1));
-            let before = (around + 1).checked_sub(self.reach).map(|from| from..around + 1);
-            let after = Some(around..around + self.reach).filter(|span| span.end <= heard);
-            let all = if before.is_none() && after.is_none() { Some(0..heard) } else { None };
-            for span in [before, after, all].into_iter().flatten() {
-                self.mark_faint(span, frame - first, &mut foreign);
+            let at = (frame + self.middle).min(heard.saturating_sub(1));
+            let foreign = self.foreign(at, heard);
+            for (channel, verdicts) in verdicts.iter_mut().enumerate() {
+                let own = at.saturating_sub(self.around)..(at + self.around + 1).min(heard);
+                let level = (sum(&self.steps[channel][own.clone()]) / own.len().max(1) as f64) as f32;
+                let noise = self.noise[channel].hear(level, self.frames_a_second);
+                let foreign = foreign[channel];
+                let gain = if foreign && level > 0.0 { (noise / level).sqrt().min(1.0) } else { 1.0 };
+                verdicts.push(Verdict { foreign, gain });
+            }
+        }
+        verdicts
+    }
+
+    /// Which channels are foreign at a step, of `heard`.
+    fn foreign(&self, at: usize, heard: usize) -> Vec<bool> {
+        let before = (at + 1).checked_sub(self.reach).map(|from| from..at + 1);
+        let after = Some(at..at + self.reach).filter(|span| span.end <= heard);
+        let all = if before.is_none() && after.is_none() { Some(0..heard) } else { None };
+        let mut foreign = vec![false; self.channels()];
+        for span in [before, after, all].into_iter().flatten() {
+            let levels: Vec<f64> = self.steps.iter().map(|steps| sum(&steps[span.clone()])).collect();
+            for (channel, foreign) in foreign.iter_mut().enumerate() {
+                let others = levels.iter().enumerate().filter(|(other, _)| *other != channel);
+                let loudest = others.map(|(_, level)| *level).fold(0.0, f64::max);
+                *foreign |= levels[channel] < loudest * 10f64.powf(-FAINT_DB / 10.0);
             }
         }
         foreign
-    }
-
-    /// Marks the channels that are faint beside another over a span.
-    fn mark_faint(&self, span: Range<usize>, frame: usize, foreign: &mut [Vec<bool>]) {
-        let levels: Vec<f64> = self.steps.iter().map(|steps| sum(&steps[span.clone()])).collect();
-        for (channel, decided) in foreign.iter_mut().enumerate() {
-            let others = levels.iter().enumerate().filter(|(other, _)| *other != channel);
-            let loudest = others.map(|(_, level)| *level).fold(0.0, f64::max);
-            decided[frame] |= levels[channel] < loudest * 10f64.powf(-FAINT_DB / 10.0);
-        }
     }
 
     /// Mean power of a channel from one instant to another, seconds; 0 where nothing was heard.
@@ -135,14 +189,14 @@ impl Levels {
     }
 }
 
-/// Takes foreign frames out of a channel's sound, so that the networks do not hear them: next to a stretch of echo they
-/// find speech in what is only noise.
+/// Brings foreign frames of a channel's sound down to its own noise, so that the networks do not hear them: next to a
+/// stretch of echo they find speech in what is only noise. Not to silence, which sounds like no channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     step: usize,
     /// First sample of the step that frame 0 stands for.
     offset: usize,
-    foreign: Vec<bool>,
+    gains: Vec<f32>,
     samples: usize,
     gain: f32,
 }
@@ -153,19 +207,19 @@ impl Gate {
     pub fn new(geometry: &Geometry) -> Self {
         let step = geometry.frame_step;
         let offset = (geometry.receptive_field / 2).saturating_sub(step / 2);
-        Self { step, offset, foreign: Vec::new(), samples: 0, gain: 1.0 }
+        Self { step, offset, gains: Vec::new(), samples: 0, gain: 1.0 }
     }
 
-    /// Says of the next frames whether they are foreign.
-    pub fn know(&mut self, frames: &[bool]) {
-        self.foreign.extend_from_slice(frames);
+    /// Learns of the next frames.
+    pub fn know(&mut self, frames: &[Verdict]) {
+        self.gains.extend(frames.iter().map(|frame| frame.gain));
     }
 
-    /// Silences the next samples where they are foreign. What is not known counts as the channel's own.
+    /// Turns the next samples down where they are foreign. What is not known counts as the channel's own.
     pub fn apply(&mut self, samples: &mut [f32]) {
         for sample in samples {
             let frame = self.samples.saturating_sub(self.offset) / self.step;
-            let aim = if self.foreign.get(frame).copied().unwrap_or(false) { 0.0 } else { 1.0 };
+            let aim = self.gains.get(frame).copied().unwrap_or(1.0);
             self.gain += (aim - self.gain).clamp(-1.0 / RAMP_SAMPLES, 1.0 / RAMP_SAMPLES);
             *sample *= self.gain;
             self.samples += 1;
@@ -212,10 +266,15 @@ mod tests {
         for start in (0..channels[0].len()).step_by(block) {
             let cut = |c: &Vec<f32>| c[start..(start + block).min(c.len())].to_vec();
             levels.push(&channels.iter().map(cut).collect::<Vec<_>>());
-            take(levels.foreign(false));
+            take(levels.decide(false));
         }
-        take(levels.foreign(true));
+        take(levels.decide(true));
         (levels, all)
+    }
+
+    fn decide(channels: &[Vec<f32>], block: usize) -> (Levels, Vec<Vec<bool>>) {
+        let (levels, verdicts) = verdicts(channels, block);
+        (levels, verdicts.iter().map(|frames| frames.iter().map(|frame| frame.foreign).collect()).collect())
     }
 
     #[test]
@@ -250,18 +309,42 @@ mod tests {
         assert!(foreign[0].iter().skip(first_own + 3).all(|f| *f));
     }
 
+    /// Echo is brought down to what the channel sounds like without it, and what is already there stays.
+    #[test]
+    fn foreign_frames_get_the_gain_that_leaves_noise() {
+        let other = tone(&[(-80.0, 2.0), (-20.0, 3.0), (-80.0, 2.0)]);
+        let own = tone(&[(-70.0, 2.0), (-50.0, 3.0), (-70.0, 2.0)]);
+        let (_, found) = verdicts(&[other, own], 16_000);
+        let inside = &found[1][130..280];
+        assert!(inside.iter().all(|frame| frame.foreign && (frame.gain - 0.1).abs() < 1e-3), "{inside:?}");
+        assert!(found[0].iter().all(|frame| frame.gain == 1.0 || frame.foreign));
+        let quiet = tone(&[(-70.0, 7.0)]);
+        let (_, found) = verdicts(&[tone(&[(-20.0, 7.0)]), quiet], 16_000);
+        assert!(found[1].iter().all(|frame| frame.foreign && frame.gain > 0.999));
+    }
+
+    #[test]
+    fn noise_is_forgotten_after_its_time() {
+        let mut noise = Noise { lows: VecDeque::new(), frames: 0 };
+        noise.hear(0.1, 1);
+        for _ in 1..NOISE_MEMORY_S {
+            assert_eq!(noise.hear(0.5, 1), 0.1);
+        }
+        assert_eq!(noise.hear(0.5, 1), 0.5);
+    }
+
     #[test]
     fn blocks_of_any_size_decide_alike_and_frames_come_in_time() {
         let channels =
             [tone(&[(-20.0, 1.3), (-50.0, 2.0), (-20.0, 1.0)]), tone(&[(-45.0, 2.0), (-20.0, 2.3)])];
-        let (_, whole) = decide(&channels, usize::MAX >> 1);
+        let (_, whole) = verdicts(&channels, usize::MAX >> 1);
         for block in [270, 1_000, 16_000] {
-            assert_eq!(decide(&channels, block).1, whole, "blocks of {block}");
+            assert_eq!(verdicts(&channels, block).1, whole, "blocks of {block}");
         }
         // A block later, everything about the block before is decided: what the observers rely on.
         let mut levels = Levels::new(&pyannote(), 2);
         levels.push(&[vec![0.1; 32_000], vec![0.1; 32_000]]);
-        let decided = levels.foreign(false)[0].len();
+        let decided = levels.decide(false)[0].len();
         assert!(pyannote().frame_middle(decided).get() > 1.0, "{decided} frames");
     }
 
@@ -290,14 +373,15 @@ mod tests {
     #[test]
     fn the_gate_closes_over_foreign_frames_alone() {
         let mut gate = Gate::new(&pyannote());
-        let frames: Vec<bool> = (0..80).map(|f| (20..40).contains(&f)).collect();
+        let frame = |foreign| Verdict { foreign, gain: if foreign { 0.25 } else { 1.0 } };
+        let frames: Vec<Verdict> = (0..80).map(|f| frame((20..40).contains(&f))).collect();
         gate.know(&frames);
         let mut sound = vec![1.0; 16_000];
         // In blocks, as it comes.
         sound.chunks_mut(1_000).for_each(|block| gate.apply(block));
         let middle = |frame: usize| frame * 270 + 495;
         for frame in 0..50 {
-            let expected = if (20..40).contains(&frame) { 0.0 } else { 1.0 };
+            let expected = if (20..40).contains(&frame) { 0.25 } else { 1.0 };
             assert!(
                 (sound[middle(frame)] - expected).abs() < 1e-5,
                 "frame {frame}: {}",
