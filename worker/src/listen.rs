@@ -1,17 +1,17 @@
 //! Channels in, observations of each out: an observer a channel, over one device.
 //!
 //! Channels kept apart are held against one another ([`Levels`]), so that the cross-talk of the others is no speech of
-//! a channel. That needs half a second of what follows, so the observers are a block behind.
+//! a channel. That needs a little of what follows, so the observers are a block behind.
 
 use crate::audio::BLOCK_SAMPLES;
 use crate::device::handle::{Device, DeviceError};
-use crate::diarize::crosstalk::{Gate, Levels, SPAN_S};
+use crate::diarize::crosstalk::{EDGE_S, Gate, Levels, SPAN_S};
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::Pipeline;
 use crate::observe::{EngineTime, Observer};
 
 // What is decided about a frame is decided by samples at most a block later.
-const _: () = assert!((SPAN_S * 16_000.0) as usize + 2 * 270 < BLOCK_SAMPLES);
+const _: () = assert!(((SPAN_S + EDGE_S) * 16_000.0) as usize + 2 * 270 < BLOCK_SAMPLES);
 
 /// Hears one recording.
 pub struct Listener<'a> {
