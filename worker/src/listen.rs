@@ -1,22 +1,23 @@
 //! Channels in, observations of each out: an observer a channel, over one device.
 //!
 //! Channels kept apart are held against one another ([`Levels`]), so that the cross-talk of the others is no speech of
-//! a channel. That needs half a second of what follows, so the observers are a block behind.
+//! a channel. That needs a little of what follows, so the observers are a block behind.
 
 use crate::audio::BLOCK_SAMPLES;
 use crate::device::handle::{Device, DeviceError};
-use crate::diarize::crosstalk::{Levels, SPAN_S};
+use crate::diarize::crosstalk::{EDGE_S, Gate, Levels, SPAN_S};
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::Pipeline;
 use crate::observe::{EngineTime, Observer};
 
 // What is decided about a frame is decided by samples at most a block later.
-const _: () = assert!((SPAN_S / 2.0 * 16_000.0) as usize + 2 * 270 < BLOCK_SAMPLES);
+const _: () = assert!(((SPAN_S + EDGE_S) * 16_000.0) as usize + 2 * 270 < BLOCK_SAMPLES);
 
 /// Hears one recording.
 pub struct Listener<'a> {
     observers: Vec<Observer<'a>>,
     levels: Levels,
+    gates: Vec<Gate>,
     /// The last block, which the observers have not seen; empty where there is one channel.
     behind: Vec<Vec<f32>>,
 }
@@ -28,6 +29,7 @@ impl<'a> Listener<'a> {
         Self {
             observers: (0..channels.max(1)).map(|_| Observer::new(device, pipeline)).collect(),
             levels: Levels::new(pipeline.geometry(), channels),
+            gates: vec![Gate::new(pipeline.geometry()); channels.max(1)],
             behind: Vec::new(),
         }
     }
@@ -51,8 +53,8 @@ impl<'a> Listener<'a> {
     /// # Errors
     /// When the device failed.
     pub fn finish(mut self) -> Result<(Vec<Observations>, Levels, EngineTime), DeviceError> {
-        let last = std::mem::take(&mut self.behind);
-        self.hear(&last, true)?;
+        let mut last = std::mem::take(&mut self.behind);
+        self.hear(&mut last, true)?;
         let (mut seen, mut time) = (Vec::new(), EngineTime::default());
         for observer in self.observers {
             let (observations, spent) = observer.finish()?;
@@ -69,12 +71,17 @@ impl<'a> Listener<'a> {
         self.observers.first().map_or(0, Observer::samples)
     }
 
-    fn hear(&mut self, block: &[Vec<f32>], ended: bool) -> Result<(), DeviceError> {
-        if self.observers.len() > 1 {
-            for (observer, frames) in self.observers.iter_mut().zip(self.levels.foreign(ended)) {
-                observer.know_foreign(&frames);
+    fn hear(&mut self, block: &mut [Vec<f32>], ended: bool) -> Result<(), DeviceError> {
+        let verdicts = self.levels.decide(ended);
+        let channels = self.observers.iter_mut().zip(&mut self.gates).zip(&verdicts);
+        for (channel, ((observer, gate), frames)) in channels.enumerate() {
+            gate.know(frames);
+            observer.know_foreign(frames.iter().map(|frame| frame.foreign));
+            if let Some(samples) = block.get_mut(channel) {
+                gate.apply(samples);
+                observer.push(samples)?;
             }
         }
-        self.observers.iter_mut().zip(block).try_for_each(|(observer, samples)| observer.push(samples))
+        Ok(())
     }
 }

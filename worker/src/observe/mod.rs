@@ -153,8 +153,8 @@ impl<'a> Observer<'a> {
 
     /// Says of the next frames whether they hold another channel's sound, which is no speech here. Has to be known of a
     /// frame before the samples that end its chunk are pushed.
-    pub fn know_foreign(&mut self, frames: &[bool]) {
-        self.foreign.extend_from_slice(frames);
+    pub fn know_foreign(&mut self, frames: impl Iterator<Item = bool>) {
+        self.foreign.extend(frames);
     }
 
     /// Takes the next samples, mono, at the geometry's rate. Blocks while the device has enough to do.
