@@ -103,6 +103,7 @@ fi
 say 'as a user would'
 check 'the sample: three speakers, DER at most 10 %' tests/cli/sample.sh "$bin" tests/audio "$tmp/sample"
 check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$bin" tests/audio "$tmp/same"
+check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 
 if [[ -d $shared/audio ]]; then

@@ -40,6 +40,8 @@ pub struct Settings {
     pub require_signature: Option<bool>,
     /// Prefixes outside the store that jobs may name.
     pub allow: Option<Vec<String>>,
+    /// Signs webhooks.
+    pub webhook_secret: Option<String>,
 }
 
 /// Why a settings file is refused.

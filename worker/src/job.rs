@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
+use common::job::spec::Channels;
 use common::speech::diarization::Diarization;
 use common::speech::result_document::{AudioFacts, BundleFacts, Document, JobFacts, Provenance, Timing};
 use common::speech::time::Seconds;
@@ -21,10 +22,13 @@ use crate::audio::{AudioStream, ChannelMode};
 use crate::device::bundle::hex;
 use crate::device::engine::EngineError;
 use crate::device::handle::DeviceError;
+use crate::diarize::channels::{self, Call};
+use crate::diarize::crosstalk::Levels;
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::{Diarized, Pipeline};
 use crate::diarize::speaker_limits::SpeakerLimits;
-use crate::observe::{EngineTime, Observer};
+use crate::listen::Listener;
+use crate::observe::EngineTime;
 use crate::workbench::Workbench;
 
 /// One recording to diarize.
@@ -36,8 +40,10 @@ pub struct Request {
     pub uri: String,
     /// Id and attempt for the document.
     pub job: JobFacts,
-    /// How many speakers there may be.
+    /// How many speakers there may be; with separate channels, on each of them.
     pub speakers: SpeakerLimits,
+    /// What the channels are. With [`Channels::Separate`] each has its own people; one channel is as if mixed.
+    pub channels: Channels,
     /// A transcript whose segments get speakers.
     pub transcript: Option<Arc<Transcript>>,
 }
@@ -92,8 +98,8 @@ pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Ou
 
 fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let pipeline = Pipeline::new(&bench.bundle.manifest)
-        .map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
+    let pipeline =
+        bench.bundle.pipeline().map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
     let audio = open_audio(bench, request)?;
     let heard = listen(bench, &pipeline, audio, watch)?;
     watch.progress(Progress {
@@ -102,7 +108,7 @@ fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outco
         total_s: Some(heard.duration_s),
     });
     let clustering = Instant::now();
-    let diarized = pipeline.diarize(&heard.seen, request.speakers);
+    let call = channels::diarize(&pipeline, &heard.seen, &heard.levels, request.speakers);
     let timing = Timing {
         decode_s: heard.decode.as_secs_f64(),
         segmentation_s: heard.engine.segmentation.as_secs_f64(),
@@ -111,7 +117,7 @@ fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outco
         total_s: began.elapsed().as_secs_f64(),
         realtime_factor: 0.0,
     };
-    Ok(document(bench, request, heard, diarized, timing))
+    Ok(document(bench, request, heard, call, timing))
 }
 
 /// An opened recording and the digest of its bytes.
@@ -121,8 +127,11 @@ struct OpenAudio {
 }
 
 fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
-    let stream =
-        AudioStream::open(&request.audio, &bench.limits, ChannelMode::Mix).map_err(|e| e.to_failure())?;
+    let mode = match request.channels {
+        Channels::Mix => ChannelMode::Mix,
+        Channels::Separate => ChannelMode::Separate,
+    };
+    let stream = AudioStream::open(&request.audio, &bench.limits, mode).map_err(|e| e.to_failure())?;
     let sha256 = digest(&request.audio).map_err(|e| Failure {
         class: FailureClass::Retryable,
         ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e)
@@ -132,7 +141,9 @@ fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure
 
 /// What decoding and both networks gave.
 struct Heard {
-    seen: Observations,
+    /// Of each channel that was kept apart.
+    seen: Vec<Observations>,
+    levels: Levels,
     facts: AudioFacts,
     container: &'static str,
     duration_s: f64,
@@ -149,7 +160,7 @@ fn listen(
 ) -> Result<Heard, Failure> {
     let OpenAudio { mut stream, sha256 } = audio;
     let total_s = stream.info().declared_duration_s;
-    let mut observer = Observer::new(&bench.device, pipeline);
+    let mut listener = Listener::new(&bench.device, pipeline, stream.outputs());
     let mut decode = Duration::ZERO;
     let mut block = Vec::new();
     loop {
@@ -162,11 +173,11 @@ fn listen(
         if !more {
             break;
         }
-        observer.push(&block[0]).map_err(device_failure)?;
-        let audio_s = observer.samples() as f64 / f64::from(pipeline.geometry().rate_hz);
+        listener.push(&mut block).map_err(device_failure)?;
+        let audio_s = listener.samples() as f64 / f64::from(pipeline.geometry().rate_hz);
         watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
     }
-    let (seen, engine) = observer.finish().map_err(device_failure)?;
+    let (seen, levels, engine) = listener.finish().map_err(device_failure)?;
     let info = stream.info();
     let summary = stream.summary();
     let facts = AudioFacts {
@@ -180,6 +191,7 @@ fn listen(
     let warnings = summary.warnings.iter().map(ToString::to_string).collect();
     Ok(Heard {
         seen,
+        levels,
         facts,
         container: info.container,
         duration_s: summary.duration_s,
@@ -189,18 +201,15 @@ fn listen(
     })
 }
 
-fn document(
-    bench: &Workbench,
-    request: &Request,
-    mut heard: Heard,
-    diarized: Diarized,
-    timing: Timing,
-) -> Outcome {
-    let Diarized { diarization, centroids } = diarized;
-    let (found, wanted) = (diarization.speakers(), request.speakers.min());
-    if (1..wanted).contains(&found) {
-        heard.warnings.push(format!("only {found} of at least {wanted} speakers could be told apart"));
+fn document(bench: &Workbench, request: &Request, mut heard: Heard, call: Call, timing: Timing) -> Outcome {
+    heard.warnings.extend(missing_speakers(&call, request.speakers.min()));
+    if let Some(channel) = heard.levels.same_as_first() {
+        heard.warnings.push(format!(
+            "channels 1 and {} carry the same sound, so who speaks on them counts once for each",
+            channel + 1
+        ));
     }
+    let Call { diarized: Diarized { diarization, centroids }, channels } = call;
     let bundle = &bench.bundle;
     let provenance = Provenance {
         job: request.job.clone(),
@@ -214,11 +223,25 @@ fn document(
         timing,
         warnings: heard.warnings,
     };
-    let mut document = Document::new(&diarization, provenance);
+    let mut document = Document::new(&diarization, provenance).with_channels(&channels);
     if let Some(transcript) = &request.transcript {
         document = document.with_transcript(&transcript::join(transcript, &diarization));
     }
     Outcome { document, embeddings: in_label_order(&diarization, centroids), container: heard.container }
+}
+
+/// What the document says where fewer people were found than were asked for.
+fn missing_speakers(call: &Call, wanted: usize) -> Vec<String> {
+    let missing = |found: usize, place: String| {
+        let told = || format!("{place}only {found} of at least {wanted} speakers could be told apart");
+        (1..wanted).contains(&found).then(told)
+    };
+    if call.channels.is_empty() {
+        return missing(call.diarized.diarization.speakers(), String::new()).into_iter().collect();
+    }
+    let last = call.channels.iter().max().copied().unwrap_or(0);
+    let found = |channel: usize| call.channels.iter().filter(|of| **of == channel).count();
+    (0..=last).filter_map(|channel| missing(found(channel), format!("channel {}: ", channel + 1))).collect()
 }
 
 fn in_label_order(diarization: &Diarization, centroids: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
@@ -254,7 +277,9 @@ fn device_failure(error: DeviceError) -> Failure {
         DeviceError::Engine(engine) => match &**engine {
             EngineError::OutOfMemory { .. } => (FailureCode::DeviceOutOfMemory, FailureClass::Retryable),
             EngineError::Lost { .. } => (FailureCode::DeviceLost, FailureClass::Retryable),
-            EngineError::OutputShape { .. } => (FailureCode::ModelMismatch, FailureClass::Permanent),
+            EngineError::OutputShape { .. } | EngineError::NoSuchNetwork { .. } => {
+                (FailureCode::ModelMismatch, FailureClass::Permanent)
+            }
             EngineError::NotFinite { .. } | EngineError::Library { .. } => {
                 (FailureCode::Internal, FailureClass::Retryable)
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
+use common::job::spec::Channels;
 use common::speech::render::table;
 use common::speech::result_document::JobFacts;
 use common::speech::transcript::Transcript;
@@ -31,6 +32,8 @@ pub struct Plan {
     pub formats: Vec<Format>,
     /// How many speakers there may be.
     pub speakers: SpeakerLimits,
+    /// What the channels are.
+    pub channels: Channels,
     /// A transcript whose segments get speakers.
     pub transcript: Option<Arc<Transcript>>,
     /// Whether to print JSON lines instead of tables.
@@ -95,6 +98,7 @@ fn one(
         job: JobFacts { id: publish::stem(audio), attempt: 1 },
         uri,
         speakers: plan.speakers,
+        channels: plan.channels,
         transcript: plan.transcript.clone(),
     };
     let outcome = job::run(bench, &request, line)?;

@@ -94,6 +94,9 @@ pub struct SpeakerDetail {
     pub turns: usize,
     /// Cosine similarity to the known voice.
     pub similarity: Option<f64>,
+    /// The channel that the speaker is on, counted from 1; absent where channels were mixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u32>,
 }
 
 impl SpeakerDetail {
@@ -213,6 +216,7 @@ impl Document {
                 speech: Millis::new(0),
                 turns: 0,
                 similarity: None,
+                channel: None,
             })
             .collect();
         for turn in diarization.turns() {
@@ -265,6 +269,21 @@ impl Document {
             detail.similarity = voice.as_ref().map(|v| rounded(v.similarity, 1e3));
         }
         self
+    }
+
+    /// The same with the channel of each speaker, counted from 0, in label order; none where channels were mixed.
+    #[must_use]
+    pub fn with_channels(mut self, channels: &[usize]) -> Self {
+        for (detail, channel) in self.speaker_details.iter_mut().zip(channels) {
+            detail.channel = u32::try_from(channel + 1).ok();
+        }
+        self
+    }
+
+    /// The channel of the speaker with this label, counted from 1; 1 where channels were mixed.
+    #[must_use]
+    pub fn channel(&self, label: &str) -> u32 {
+        self.speaker_details.iter().find(|d| d.label == label).and_then(|d| d.channel).unwrap_or(1)
     }
 
     /// Whether `segments` carry what was said.

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_we_write_we_read() {
         let document = crate::speech::render::example::without_transcript();
-        let text = crate::speech::render::rttm::write("my call", &document.diarization);
+        let text = crate::speech::render::rttm::write("my call", &document);
         let back = read(text.as_bytes()).unwrap();
         assert_eq!(back["my_call"].labels(), ["SPEAKER_00", "SPEAKER_01"]);
         assert_eq!(back["my_call"].turns().len(), 3);

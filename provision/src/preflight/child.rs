@@ -46,8 +46,7 @@ pub enum Silence {
 /// # Errors
 /// Any [`Silence`].
 pub fn ask(command: &mut Command, limit: Duration) -> Result<Answer, Silence> {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take().map(listen), child.stderr.take().map(listen));
     let began = Instant::now();
     let status = loop {

@@ -81,7 +81,12 @@ fn judge(device: Device, query: Result<Answer, Silence>, banner: impl Fn() -> St
             &CUDA_MIN,
             "a newer NVIDIA driver brings a newer CUDA",
         ),
-        at_least("compute_capability", &gpu.capability, &CAPABILITY_MIN, "use a GPU of the Turing generation or later"),
+        at_least(
+            "compute_capability",
+            &gpu.capability,
+            &CAPABILITY_MIN,
+            "use a GPU of the Turing generation or later",
+        ),
         memory(gpu),
     ]
 }
@@ -120,7 +125,8 @@ fn at_least(name: &'static str, found: &str, wanted: &[u32], fix: &str) -> Check
 
 fn memory(gpu: &Gpu) -> Check {
     let found = format!("{} of {} MiB free", gpu.free_mib, gpu.total_mib);
-    let fix = format!("a worker needs {MEMORY_MIB_MIN} MiB: end what else uses the GPU (`nvidia-smi` lists it)");
+    let fix =
+        format!("a worker needs {MEMORY_MIB_MIN} MiB: end what else uses the GPU (`nvidia-smi` lists it)");
     match (gpu.total_mib, gpu.free_mib) {
         (..MEMORY_MIB_MIN, _) => Check::failure("device_memory", found, fix),
         (_, ..MEMORY_MIB_MIN) => Check::warning("device_memory", found, fix),
@@ -157,7 +163,10 @@ mod tests {
                 ("device_memory", Warning)
             ]
         );
-        assert_eq!(verdicts(Device::Cuda { number: 1 }, "0, X, 580.1, 9.0, 9000, 9000"), [("driver", Failure)]);
+        assert_eq!(
+            verdicts(Device::Cuda { number: 1 }, "0, X, 580.1, 9.0, 9000, 9000"),
+            [("driver", Failure)]
+        );
         assert_eq!(verdicts(Device::Auto, "No devices were found"), [("device", Ok)]);
         assert_eq!(at_least("x", "[N/A]", &[1], "").verdict, Warning);
         assert_eq!(at_least("x", "7.5", &CAPABILITY_MIN, "").verdict, Ok);
@@ -168,8 +177,7 @@ mod tests {
     fn no_driver_fails_only_where_a_gpu_is_asked_for() {
         let missing = || Err(Silence::Start(std::io::ErrorKind::NotFound.into()));
         let broken = || Ok(Answer { success: false, out: "couldn't communicate".into(), err: String::new() });
-        for (device, verdict) in
-            [(Device::Cuda { number: 0 }, Verdict::Failure), (Device::Auto, Verdict::Ok)]
+        for (device, verdict) in [(Device::Cuda { number: 0 }, Verdict::Failure), (Device::Auto, Verdict::Ok)]
         {
             for query in [missing(), broken()] {
                 let checks = judge(device, query, String::new);

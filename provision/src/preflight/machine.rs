@@ -20,11 +20,7 @@ const MEMORY_BYTES_GOOD: u64 = 1536 * MIB;
 pub(super) fn checks(home: &Home) -> Vec<Check> {
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    vec![
-        system(std::env::consts::OS, std::env::consts::ARCH, cores),
-        memory_check(memory),
-        disk(home.root()),
-    ]
+    vec![system(std::env::consts::OS, std::env::consts::ARCH, cores), memory_check(memory), disk(home.root())]
 }
 
 fn system(os: &str, architecture: &str, cores: usize) -> Check {
@@ -48,7 +44,8 @@ fn memory_check(available: Option<u64>) -> Check {
         return Check::warning("memory", "the system does not tell", "mount /proc");
     };
     let found = format!("{} MiB available", bytes / MIB);
-    let fix = format!("a worker needs {} MiB; {} MiB are better", MEMORY_BYTES_MIN / MIB, MEMORY_BYTES_GOOD / MIB);
+    let fix =
+        format!("a worker needs {} MiB; {} MiB are better", MEMORY_BYTES_MIN / MIB, MEMORY_BYTES_GOOD / MIB);
     match bytes {
         MEMORY_BYTES_GOOD.. => Check::ok("memory", found),
         MEMORY_BYTES_MIN.. => Check::warning("memory", found, fix),

@@ -37,7 +37,8 @@ pub(super) fn checks(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
             folder
         }
         Err(found) => {
-            let fix = format!("`rollcall-provision ensure {0}` or `rollcall-provision build {0}`", plan.bundle);
+            let fix =
+                format!("`rollcall-provision ensure {0}` or `rollcall-provision build {0}`", plan.bundle);
             checks.push(Check::failure("bundle", found, fix));
             return checks;
         }
@@ -80,7 +81,10 @@ fn bundle(home: &Home, wanted: &str) -> Result<(PathBuf, String), String> {
 fn networks(worker: &Path, home: &Home, folder: &Path) -> Check {
     let began = Instant::now();
     match selftest::check(worker, home, folder) {
-        Ok(()) => Check::ok("selftest", format!("the networks are right, in {:.1} s", began.elapsed().as_secs_f64())),
+        Ok(()) => Check::ok(
+            "selftest",
+            format!("the networks are right, in {:.1} s", began.elapsed().as_secs_f64()),
+        ),
         Err(error) => Check::failure(
             "selftest",
             error.to_string(),
@@ -147,7 +151,9 @@ fn judge(lines: &str) -> Check {
         .iter()
         .filter_map(|(name, _)| match by_name.get(*name) {
             None => Some(format!("{name}: no answer")),
-            Some(Line { failure: Some(reason), .. }) => Some(format!("{name}: {}: {}", reason.code, reason.detail)),
+            Some(Line { failure: Some(reason), .. }) => {
+                Some(format!("{name}: {}: {}", reason.code, reason.detail))
+            }
             Some(Line { ok: true, duration_s: Some(duration), .. }) if SAMPLE_S.contains(duration) => None,
             Some(line) => Some(format!("{name}: {:?} s instead of 2 s", line.duration_s)),
         })
@@ -166,7 +172,9 @@ mod tests {
     use crate::preflight::Verdict;
 
     fn line(name: &str, duration_s: f64) -> String {
-        format!("{{\"audio\":\"/x/{name}\",\"ok\":true,\"out\":\"o\",\"duration_s\":{duration_s},\"failure\":null}}\n")
+        format!(
+            "{{\"audio\":\"/x/{name}\",\"ok\":true,\"out\":\"o\",\"duration_s\":{duration_s},\"failure\":null}}\n"
+        )
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(super) fn checks(plan: &Plan<'_>) -> Vec<Check> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return vec![Check::failure("services", format!("no threads: {error}"), "raise `ulimit -u`")],
+        Err(error) => {
+            return vec![Check::failure("services", format!("no threads: {error}"), "raise `ulimit -u`")];
+        }
     };
     let mut checks = Vec::new();
     if let Some(url) = plan.redis_url {
@@ -151,10 +153,12 @@ fn skew(before: Timestamp, latency_ms: f64, theirs_ms: u64) -> Check {
         _ => format!("{off_s} s behind the store's"),
     };
     let fix = "let the system keep its clock: `timedatectl set-ntp true`";
-    match off_s {
-        ..=SKEW_S_GOOD => Check::ok("clock", found),
-        ..=SKEW_S_MAX => Check::warning("clock", found, fix),
-        _ => Check::failure("clock", format!("{found}; S3 refuses requests at 900 s"), fix),
+    if off_s <= SKEW_S_GOOD {
+        Check::ok("clock", found)
+    } else if off_s <= SKEW_S_MAX {
+        Check::warning("clock", found, fix)
+    } else {
+        Check::failure("clock", format!("{found}; S3 refuses requests at 900 s"), fix)
     }
 }
 

@@ -106,7 +106,9 @@ impl StockFailure for Refused {
             }
             Self::Release(ReleaseError::Unreadable { .. } | ReleaseError::Version { .. }) => Vec::new(),
             Self::Release(ReleaseError::Place(error)) => of_place(error),
-            Self::Runtime(StockedRuntimeError::NotHere { .. }) => say("`rollcall-provision runtime` installs it"),
+            Self::Runtime(StockedRuntimeError::NotHere { .. }) => {
+                say("`rollcall-provision runtime` installs it")
+            }
             Self::Runtime(StockedRuntimeError::NotThere { .. }) => {
                 say("`rollcall-provision pack-runtime` puts it there, from a machine that has it")
             }

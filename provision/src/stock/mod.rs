@@ -21,8 +21,8 @@ use common::config::Settings;
 use common::home::Home;
 
 use crate::cli::{
-    EnsureArgs, GcArgs, PackRuntimeArgs, PreflightArgs, PushArgs, ReleaseCommand, ReleasePushArgs, RollbackArgs,
-    StockCommand, TrustArgs, WorkerArgs,
+    EnsureArgs, GcArgs, PackRuntimeArgs, PreflightArgs, PushArgs, ReleaseCommand, ReleasePushArgs,
+    RollbackArgs, StockCommand, TrustArgs, WorkerArgs,
 };
 use crate::failure::Failure;
 use crate::output::{self, Steps};

@@ -101,7 +101,11 @@ pub fn push(depot: &Depot, options: &Options<'_>, progress: &dyn Progress) -> Re
     let archive = partial.path().join("rollcall.tar.zst");
     let packed = tarball::pack(&staged, &members, 0o755, &archive).map_err(PushError::Pack)?;
     let key = object_key::release(options.version, options.target);
-    progress.step(&format!("sending the release to {} ({:.1} MB)", depot.address(), packed.bytes as f64 / 1e6));
+    progress.step(&format!(
+        "sending the release to {} ({:.1} MB)",
+        depot.address(),
+        packed.bytes as f64 / 1e6
+    ));
     put_once(depot, &key, Content::File(archive), &packed, "application/zstd")?;
     // As `sha256sum --check` reads it.
     let text = format!("{}  rollcall.tar.zst\n", packed.sha256).into_bytes();
@@ -110,7 +114,9 @@ pub fn push(depot: &Depot, options: &Options<'_>, progress: &dyn Progress) -> Re
     put_once(depot, &digest_key, Content::from(text), &described, "text/plain")?;
     let presign = |hours: u16| {
         let valid = Duration::from_secs(u64::from(hours) * 3600);
-        depot.wait(depot.store().presign_get(&key, valid)).map_err(|error| PushError::from(DepotError::from(error)))
+        depot
+            .wait(depot.store().presign_get(&key, valid))
+            .map_err(|error| PushError::from(DepotError::from(error)))
     };
     let presigned = options.presign_h.map(presign).transpose()?;
     let address = format!("{}/{key}", depot.address().trim_end_matches('/'));

@@ -169,7 +169,10 @@ pub fn ensure(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<boo
     }
     let cache = home.cache().join("runtimes");
     let download = Download::open(&cache, &format!("{NAME}-{ONNXRUNTIME_VERSION}"), &identity, PART_BYTES)?;
-    progress.step(&format!("fetching ONNX Runtime {ONNXRUNTIME_VERSION} ({:.1} MB)", identity.bytes as f64 / 1e6));
+    progress.step(&format!(
+        "fetching ONNX Runtime {ONNXRUNTIME_VERSION} ({:.1} MB)",
+        identity.bytes as f64 / 1e6
+    ));
     depot.fetch(&key, &identity, &download, progress)?;
     progress.step("unpacking and checking every file");
     let partial = lock.partial()?;

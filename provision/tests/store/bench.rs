@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use common::home::Home;
 use common::model::manifest::{
     AhcParameters, BundleFile, Clustering, Embedding, EmbeddingKind, FILE_NAME, Feature, Manifest, SCHEMA,
-    Segmentation, SelfTest, Taper,
+    Segmentation, SelfTest, Tail, Taper, WindowInput,
 };
 use provision::digest;
 use tests::conformance::object_store::noise;
@@ -182,7 +182,9 @@ impl Machine {
                 let kind = entry.file_type().unwrap();
                 if kind.is_dir() {
                     folders.push(entry.path());
-                } else if !entry.path().ends_with("locks") && entry.path().extension() != Some("lock".as_ref()) {
+                } else if !entry.path().ends_with("locks")
+                    && entry.path().extension() != Some("lock".as_ref())
+                {
                     files.push((entry.path(), entry.metadata().unwrap().len()));
                 }
             }
@@ -236,8 +238,12 @@ pub fn manifest(version: &str, files: &[(&str, &[u8])]) -> Manifest {
         low_hz: 20.0,
         high_hz: 8_000.0,
     };
-    let kind =
-        EmbeddingKind::Windowed { file: "net/a.onnx".into(), window_samples: 24_000, hop_samples: 12_000 };
+    let kind = EmbeddingKind::Windowed {
+        file: "net/a.onnx".into(),
+        window_samples: 24_000,
+        hop_samples: 12_000,
+        input: WindowInput::default(),
+    };
     Manifest {
         schema: SCHEMA.into(),
         name: "toy".into(),
@@ -253,9 +259,15 @@ pub fn manifest(version: &str, files: &[(&str, &[u8])]) -> Manifest {
             receptive_field_samples: 991,
             local_speakers: 3,
             simultaneous_speakers: 2,
+            tail: Tail::default(),
         },
-        embedding: Embedding { dimension: 1, feature, kind },
-        clustering: Clustering::Ahc(AhcParameters { threshold: 0.7, min_cluster_size: 2 }),
+        embedding: Embedding { dimension: 1, feature: Some(feature), kind },
+        clustering: Clustering::Ahc(AhcParameters {
+            threshold: 0.7,
+            min_cluster_size: 2,
+            clean_share_min: 0.2,
+            exact_max: 1_000,
+        }),
         selftest: Some(SelfTest {
             segmentation_classes: vec![[0, 589]],
             segmentation_tolerance: 0.01,

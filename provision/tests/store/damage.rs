@@ -61,7 +61,13 @@ fn damage_on_the_way_is_fetched_anew_once() {
     machine.holds("1.0.0");
     let machine = Machine::on_s3(&s3);
     let fault = Fault::Flip { at_byte: 300_000 };
-    s3.faults().add(Rule { method: Some(Method::GET), contains: "bundle.tar.zst".into(), skip: 0, times: 9, fault });
+    s3.faults().add(Rule {
+        method: Some(Method::GET),
+        contains: "bundle.tar.zst".into(),
+        skip: 0,
+        times: 9,
+        fault,
+    });
     machine.ensure("toy").expect(1).says("is refused");
     assert_eq!(machine.files(), []);
 }
@@ -134,7 +140,8 @@ fn lies_are_refused(said: &str, tar: &[u8]) {
     let machine = upgraded();
     let files = machine.files();
     let evil = manifest("6.6.6", &[("net/a.onnx", b"good")]).to_json();
-    let pointer = format!("{{\"version\":\"6.6.6\",\"sha256\":\"{}\"}}", provision::digest::of(evil.as_bytes()));
+    let pointer =
+        format!("{{\"version\":\"6.6.6\",\"sha256\":\"{}\"}}", provision::digest::of(evil.as_bytes()));
     let folder = in_store(&machine, "6.6.6");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("manifest.json"), evil).unwrap();

@@ -53,7 +53,8 @@ fn in_the_middle_of_the_download_it_goes_on() {
     let cache = machine.home.cache().join("bundles/toy");
     let noted = || {
         let journals = fs::read_dir(&cache).into_iter().flatten().flatten();
-        let journal = journals.map(|entry| entry.path()).find(|path| path.extension() == Some("parts".as_ref()));
+        let journal =
+            journals.map(|entry| entry.path()).find(|path| path.extension() == Some("parts".as_ref()));
         let text = journal.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         text.lines().skip(1).map(|line| line.parse::<u64>().unwrap()).collect::<BTreeSet<_>>()
     };
@@ -131,7 +132,11 @@ fn at_any_time() {
             std::thread::yield_now();
         }
         child.kill().unwrap();
-        if child.wait().unwrap().success() { late += 1 } else { killed += 1 };
+        if child.wait().unwrap().success() {
+            late += 1
+        } else {
+            killed += 1
+        };
         one_or_the_other(&machine);
         machine.ensure("toy").expect(0);
         machine.holds("1.0.1");

@@ -33,7 +33,8 @@ fn services_that_answer_are_ok_with_their_latency() {
     let redis = Stopped(Redis::start(folder.path(), Fsync::EverySecond).unwrap());
     let s3 = S3::start();
     let machine = Machine::on_s3(&s3);
-    let run = machine.run(&["preflight", "--device", "cpu", "--json", "--redis-url", &redis.0.url()]).expect(1);
+    let run =
+        machine.run(&["preflight", "--device", "cpu", "--json", "--redis-url", &redis.0.url()]).expect(1);
     let found = checks(&run.out);
     for name in ["redis", "queue", "store", "clock", "system", "device"] {
         assert_eq!(verdict(&found, name), "ok", "{name}: {}", run.out);

@@ -40,7 +40,10 @@ fn a_signature_is_demanded_and_checked_before_anything_is_fetched() {
     assert_eq!(s3.fetches().len(), 0, "nothing of a refused bundle is fetched");
     assert_eq!(machine.files(), []);
 
-    machine.ensure_with("toy", &["--require-signature", "--key", &key]).expect(0).says("is signed: toy, by us");
+    machine
+        .ensure_with("toy", &["--require-signature", "--key", &key])
+        .expect(0)
+        .says("is signed: toy, by us");
     machine.holds("1.0.0");
     machine.ensure_with("toy@1.0.1", &["--key", &key]).expect(0);
     machine.holds("1.0.1");
@@ -53,7 +56,10 @@ fn the_settings_file_can_demand_one() {
     let key = KeyPair::generate_unencrypted_keypair().unwrap().pk.to_base64();
     let config = machine.path("rollcall.toml");
     fs::write(&config, format!("require_signature = true\nbundle_keys = [\"{key}\"]\n")).unwrap();
-    machine.ensure_with("toy", &["--config", config.to_str().unwrap()]).expect(1).says("a signature is required");
+    machine
+        .ensure_with("toy", &["--config", config.to_str().unwrap()])
+        .expect(1)
+        .says("a signature is required");
     machine
         .ensure_with("toy", &["--config", config.to_str().unwrap(), "--require-signature=false"])
         .expect(0);

@@ -63,7 +63,11 @@ fn a_version_never_changes() {
     let first = bundle("1.0.0", 1000);
     machine.push(first.path()).expect(0);
     let other = bundle("1.0.0", 1001);
-    machine.push(other.path()).expect(1).says("a version never changes").says("hint: give the bundle another");
+    machine
+        .push(other.path())
+        .expect(1)
+        .says("a version never changes")
+        .says("hint: give the bundle another");
     machine.ensure("toy").expect(0);
     machine.holds("1.0.0");
     let unproven = bundle("1.0.1", 10);

@@ -1,21 +1,23 @@
-//! RTTM, the ten-field form: `SPEAKER file 1 start length <NA> <NA> label <NA> <NA>`, times with three places.
+//! RTTM, the ten-field form: `SPEAKER file channel start length <NA> <NA> label <NA> <NA>`, times with three places. The
+//! channel is 1, but where channels were kept apart.
 
 use std::fmt::Write as _;
 
-use crate::speech::result_document::LabelledTurn;
+use crate::speech::result_document::Document;
 
-/// One line for each turn, in the order given.
+/// One line for each turn of the document, in its order.
 ///
 /// White space and control characters in `file_id` become `_`, because fields are parted by white space; an empty id
 /// becomes `_` as well.
 #[must_use]
-pub fn write(file_id: &str, turns: &[LabelledTurn]) -> String {
+pub fn write(file_id: &str, document: &Document) -> String {
     let file_id = field(file_id);
     let mut out = String::new();
-    for turn in turns {
+    for turn in &document.diarization {
         writeln!(
             out,
-            "SPEAKER {file_id} 1 {} {} <NA> <NA> {} <NA> <NA>",
+            "SPEAKER {file_id} {} {} {} <NA> <NA> {} <NA> <NA>",
+            document.channel(&turn.speaker),
             turn.start.decimal(),
             turn.length().decimal(),
             field(&turn.speaker)
@@ -38,21 +40,28 @@ fn field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speech::time::Millis;
-
-    fn turn(start: u64, end: u64, speaker: &str) -> LabelledTurn {
-        LabelledTurn { start: Millis::new(start), end: Millis::new(end), speaker: speaker.to_owned() }
-    }
+    use crate::speech::render::example;
 
     #[test]
     fn ten_fields_and_three_places() {
-        let turns = [turn(0, 2_800, "SPEAKER_00"), turn(2_500, 4_017, "SPEAKER_01")];
+        let document = example::without_transcript();
         assert_eq!(
-            write("my call\t1\n.wav", &turns),
+            write("my call\t1\n.wav", &document),
             "SPEAKER my_call_1_.wav 1 0.000 2.800 <NA> <NA> SPEAKER_00 <NA> <NA>\n\
-             SPEAKER my_call_1_.wav 1 2.500 1.517 <NA> <NA> SPEAKER_01 <NA> <NA>\n"
+             SPEAKER my_call_1_.wav 1 2.500 3.500 <NA> <NA> SPEAKER_01 <NA> <NA>\n\
+             SPEAKER my_call_1_.wav 1 8.000 1.250 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
         );
-        assert!(write("", &turns[..1]).starts_with("SPEAKER _ 1 "));
-        assert_eq!(write("silence", &[]), "");
+        assert!(write("", &document).starts_with("SPEAKER _ 1 "));
+        let silence = crate::speech::diarization::Diarization::default();
+        assert_eq!(write("silence", &Document::new(&silence, example::provenance())), "");
+    }
+
+    #[test]
+    fn the_channel_of_a_call_stands_in_its_field() {
+        let document = example::without_transcript().with_channels(&[1, 0]);
+        assert_eq!(
+            write("call", &document).lines().map(|line| &line[..14]).collect::<Vec<_>>(),
+            ["SPEAKER call 2", "SPEAKER call 1", "SPEAKER call 2"]
+        );
     }
 }

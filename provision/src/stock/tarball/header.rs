@@ -35,7 +35,7 @@ pub(super) struct Header {
 impl Header {
     /// `None` when the block is no header.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Option<Self> {
-        if number(&block[148..156])? != checksum(block) {
+        if checksum_field(&block[148..156])? != checksum(block) {
             return None;
         }
         let mut name = text(&block[..100]).to_vec();
@@ -91,6 +91,17 @@ impl Header {
 fn checksum(block: &[u8; BLOCK]) -> u64 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     sum(&block[..148]) + 8 * u64::from(b' ') + sum(&block[156..])
+}
+
+/// The field of the sum, which the sum itself does not cover: only the forms that tar programs write count, so that no
+/// byte of it can change unseen. Six octal digits, NUL and space; or seven digits and one of the two.
+fn checksum_field(field: &[u8]) -> Option<u64> {
+    let digits = match field {
+        [digits @ .., 0, b' '] | [digits @ .., b' ', 0] if digits.len() == 6 => digits,
+        [digits @ .., 0 | b' '] if digits.len() == 7 => digits,
+        _ => return None,
+    };
+    digits.iter().all(|digit| matches!(digit, b'0'..=b'7')).then(|| number(digits)).flatten()
 }
 
 /// A field up to its first NUL.
@@ -191,9 +202,30 @@ mod tests {
         let header = Header::parse(&block).unwrap();
         assert_eq!((header.name.as_slice(), header.kind, header.bytes), (&b"a/b"[..], Kind::File, 1_234_567));
         for at in 0..500 {
-            let mut changed = block;
-            changed[at] ^= 0x10;
-            assert_ne!(Header::parse(&changed).as_ref(), Some(&header), "byte {at}");
+            for bit in 0..8 {
+                let mut changed = block;
+                changed[at] ^= 1 << bit;
+                assert_ne!(Header::parse(&changed).as_ref(), Some(&header), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_taken_in_the_forms_that_are_written_and_in_no_other() {
+        for right in [&b"007654\0 "[..], b"007654 \0", b"0007654\0", b"0007654 "] {
+            assert_eq!(checksum_field(right), Some(0o7654), "{right:?}");
+        }
+        for wrong in [
+            &b"  7654\0 "[..],
+            b" 07654\0 ",
+            b"007654\0\0",
+            b"007654  ",
+            b"00007654",
+            b"007658\0 ",
+            b"00765\0\0 ",
+            b"\x80\0\0\0\0\0\x0f\xac",
+        ] {
+            assert_eq!(checksum_field(wrong), None, "{wrong:?}");
         }
     }
 

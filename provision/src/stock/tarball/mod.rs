@@ -169,7 +169,11 @@ impl TarballError {
     pub const fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownCompression | Self::Compression { .. } | Self::Truncated | Self::NotTar | Self::Digest { .. }
+            Self::UnknownCompression
+                | Self::Compression { .. }
+                | Self::Truncated
+                | Self::NotTar
+                | Self::Digest { .. }
         )
     }
 }

@@ -192,6 +192,7 @@ fn data(document: &Document) -> String {
                 "name": detail.name.as_deref().map(one_line),
                 "speech": detail.speech.get(),
                 "count": detail.turns,
+                "channel": detail.channel,
             })
         })
         .collect();

@@ -75,7 +75,7 @@ fn speakers_and_turns_are_numbers() {
     assert_eq!(data["segments"][2], serde_json::json!([6_500, 7_000, -1, "(door)"]));
     assert_eq!(
         data["speakers"][1],
-        serde_json::json!({"label": "SPEAKER_01", "name": "Zoë", "speech": 3_500, "count": 1})
+        serde_json::json!({"label": "SPEAKER_01", "name": "Zoë", "speech": 3_500, "count": 1, "channel": null})
     );
     let silent = write(&example::without_transcript(), "call.m4a", Sound::Absent);
     assert!(silent.contains("\"segments\":null"));

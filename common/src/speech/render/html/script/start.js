@@ -30,7 +30,7 @@ function makeLabels() {
     label.title = speaker.name ? `${speaker.name} (${speaker.label})` : speaker.label;
     label.setAttribute('aria-pressed', 'false');
     const count = `${speaker.count} ${speaker.count === 1 ? 'turn' : 'turns'}`;
-    label.append(element('i'), name, element('em', '', percent(speaker.speech, spoken)), element('small', '', `${length(speaker.speech)} · ${count}`));
+    label.append(element('i'), name, element('em', '', percent(speaker.speech, spoken)), element('small', '', `${speaker.channel ? `channel ${speaker.channel} · ` : ''}${length(speaker.speech)} · ${count}`));
     label.addEventListener('click', () => showOnly(only === index ? -1 : index));
     byId('labels').append(label);
   });
