@@ -139,7 +139,12 @@ pub fn ensure(
     })?;
     let outcome = match planned(home, &offer, &folder) {
         Plan::Nothing => return Ok(done(Outcome::Already)),
-        Plan::Point => Outcome::Pointed,
+        Plan::Point => {
+            // Somebody may have been killed between the last rename and clearing up.
+            lock.sweep()?;
+            forget_downloads(home, name)?;
+            Outcome::Pointed
+        }
         Plan::Install { replaced } => {
             match replaced {
                 Replaced::Nothing => {}
@@ -155,6 +160,17 @@ pub fn ensure(
     progress.step(&format!("making {bundle} the current one"));
     switch::point(home, name, &offer.manifest.version)?;
     Ok(done(outcome))
+}
+
+/// Removes what was fetched of a bundle. The caller holds the bundle's lock.
+fn forget_downloads(home: &Home, name: &str) -> Result<(), PlaceError> {
+    let cache = downloads(home, name);
+    if cache.is_dir() { std::fs::remove_dir_all(&cache).at("remove", &cache) } else { Ok(()) }
+}
+
+/// Where the archives of a bundle are fetched to.
+fn downloads(home: &Home, name: &str) -> PathBuf {
+    home.cache().join("bundles").join(name)
 }
 
 fn planned(home: &Home, offer: &Offer, folder: &Path) -> Plan {
@@ -248,7 +264,7 @@ impl Fetched<'_> {
     /// The archive on this disk, whole.
     fn download(&self, home: &Home, progress: &dyn Progress) -> Result<Download, EnsureError> {
         let manifest = &self.offer.manifest;
-        let cache = home.cache().join("bundles").join(&manifest.name);
+        let cache = downloads(home, &manifest.name);
         let name = format!("{}-{}", manifest.version, &self.offer.sha256[..16]);
         let download = Download::open(&cache, &name, self.identity, PART_BYTES)?;
         let left: u64 = download.missing().iter().map(|part| part.end - part.start).sum();

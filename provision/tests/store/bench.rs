@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use common::home::Home;
 use common::model::manifest::{
     AhcParameters, BundleFile, Clustering, Embedding, EmbeddingKind, FILE_NAME, Feature, Manifest, SCHEMA,
-    Segmentation, SelfTest, Tail, Taper, WindowInput,
+    Segmentation, SelfTest, Tail, Taper, TrunkSpan,
 };
 use provision::digest;
 use tests::conformance::object_store::noise;
@@ -238,11 +238,15 @@ pub fn manifest(version: &str, files: &[(&str, &[u8])]) -> Manifest {
         low_hz: 20.0,
         high_hz: 8_000.0,
     };
-    let kind = EmbeddingKind::Windowed {
-        file: "net/a.onnx".into(),
-        window_samples: 24_000,
-        hop_samples: 12_000,
-        input: WindowInput::default(),
+    let kind = EmbeddingKind::FrameLevel {
+        trunk_file: "net/a.onnx".into(),
+        head_file: "net/a.onnx".into(),
+        trunk_channels: 2560,
+        trunk_steps: 125,
+        step_frames: 8,
+        context_frames: 112,
+        clean_frames_min: 3,
+        span: TrunkSpan::Chunk,
     };
     Manifest {
         schema: SCHEMA.into(),

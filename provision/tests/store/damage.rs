@@ -56,7 +56,7 @@ fn damage_on_the_way_is_fetched_anew_once() {
     let s3 = S3::start();
     let machine = Machine::on_s3(&s3);
     machine.push(bundle("1.0.0", 5_000_000).path()).expect(0);
-    s3.faults().next(Method::GET, "bundle.tar.zst", 1, Fault::Flip { at_byte: 3_000_000 });
+    s3.faults().next(Method::GET, "bundle.tar.zst", 1, Fault::Flip { at_byte: 300_000 });
     machine.ensure("toy").expect(0).says("fetching it anew");
     machine.holds("1.0.0");
     let machine = Machine::on_s3(&s3);
