@@ -81,6 +81,7 @@ check_arguments() {
   [[ $sha256 =~ ^[0-9a-f]{64}$ ]] || fail "not a SHA-256: '$sha256'" 'the digest is not optional: `rollcall-provision release push` says it' 2
   [[ -n $store ]] || fail '--store is missing' '' 2
   [[ $device =~ ^(auto|cpu|cuda(:[0-9]+)?)$ ]] || fail "not a device: $device" 'auto, cpu, cuda or cuda:N' 2
+  [[ $bundle =~ ^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._-]+)?$ ]] || fail "not a bundle: $bundle" 'NAME or NAME@VERSION in the store' 2
   local setting
   for setting in "${extra[@]}"; do
     [[ $setting =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || fail "not KEY=VALUE: $setting" '' 2
@@ -137,19 +138,17 @@ start_worker() {
 remove_all() {
   begin 'removing Rollcall from this machine'
   [[ -d $prefix || -e $unit || -d $etc || -d $home ]] || { say 'it is not here'; return 0; }
-  local packages=() program
-  if [[ -f $prefix/packages ]]; then mapfile -t packages <"$prefix/packages"; fi
+  local program
   doing 'stopping the worker' stop_worker
   for program in "${programs[@]}"; do
     if [[ $(readlink "$links/$program" 2>/dev/null) == "$prefix/"* ]]; then doing "removing $links/$program" rm "$links/$program"; fi
   done
+  # While the list of them is still there.
+  if [[ -s $prefix/packages ]]; then remove_packages "$prefix/packages"; fi
   doing "removing $prefix, $etc, $home, $logs" rm -rf "$prefix" "$etc" "$home" "$logs" "$run"
   if [[ -e $unit ]]; then doing "removing $unit" rm "$unit"; fi
   if has_systemd && [[ -z $dry_run ]]; then systemctl daemon-reload; fi
   if id "$user" >/dev/null 2>&1; then doing "removing the user $user" userdel "$user"; fi
-  if ((${#packages[@]})); then
-    doing "removing the packages ${packages[*]}" apt_get purge -y --auto-remove "${packages[@]}"
-  fi
   say 'done'
 }
 
@@ -159,10 +158,23 @@ apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >&2; }
 
 install_packages() {
   apt_get update
-  # Noted before, so that an interrupted run forgets none.
+  # Everything that comes with them, noted before it comes, so that an interrupted run forgets none.
   mkdir -p "$prefix"
-  printf '%s\n' "$@" >>"$prefix/packages"
+  apt-get -s -q install --no-install-recommends "$@" | awk '$1 == "Inst" { print $2 }' >>"$prefix/packages"
   apt_get install -y --no-install-recommends "$@"
+}
+
+# remove_packages FILE: the packages that are listed, unless something that came later needs one of them
+remove_packages() {
+  local packages=() others
+  mapfile -t packages < <(sort -u "$1" | while read -r name; do dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$name" 2>/dev/null; done | awk '$1 == "installed" { print $2 }')
+  ((${#packages[@]})) || return 0
+  others=$(apt-get -s -q purge "${packages[@]}" | awk '$1 == "Purg" || $1 == "Remv" { print $2 }' | grep -vxF -f <(printf '%s\n' "${packages[@]}") || true)
+  if [[ -n $others ]]; then
+    say "keeping the packages ${packages[*]}: needed by" $others
+  else
+    doing "removing the packages ${packages[*]}" apt_get purge -y "${packages[@]}"
+  fi
 }
 
 # need_packages COMMAND=PACKAGE...
@@ -192,6 +204,8 @@ url = \"$url\""
 }
 
 install_release() {
+  # What a killed run left.
+  rm -rf "$prefix"/unpacking.*
   temporary=$(mktemp -d "$prefix/unpacking.XXXXXX")
   download "$release" "$temporary/rollcall.tar.zst" || fail "cannot download ${release%%\?*}"
   local found
@@ -268,6 +282,7 @@ supervise_text() {
 #!/usr/bin/env bash
 # Keeps the Rollcall worker alive where no systemd does. Written by provision.sh $version.
 set -u
+cd /
 echo \$\$ >$run/supervisor.pid
 worker='' pause=1
 stop() { trap '' TERM INT; [[ -z \$worker ]] || { kill -TERM "\$worker" 2>/dev/null; wait "\$worker"; }; rm -f $run/supervisor.pid; exit 0; }
@@ -291,6 +306,8 @@ END
 provision() {
   (
     set -a; . "$etc/rollcall.env"; set +a
+    # The caller's folder may be closed to the worker's user.
+    cd /
     setpriv --reuid "$user" --regid "$user" --init-groups -- "$prefix/current/bin/rollcall-provision" "$@"
   )
 }
@@ -306,18 +323,23 @@ install_runtime() {
 add_user() { useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"; }
 make_home() { mkdir -p "$home"; chown "$user:$user" "$home"; chmod 750 "$home"; }
 
-seen() {
+# workers_here: the ids of this machine's workers in the fleet, a line each
+workers_here() {
   (
     set -a; . "$etc/rollcall.env"; set +a
     "$prefix/current/bin/rollcall" workers --json 2>/dev/null
-  ) | grep -q "\"host\": *\"$(uname -n)\""
+  ) | tr -d ' \n' | grep -o '{[^{}]*}' | grep -F "\"host\":\"$(uname -n)\"" | grep -o '"id":"[^"]*"' | sort || true
 }
 
+# seen BEFORE: whether there is one that was not there before
+seen() { [[ -n $(comm -13 <(printf '%s\n' "$1") <(workers_here)) ]]; }
+
+# wait_until_seen BEFORE
 wait_until_seen() {
   begin 'waiting until the worker is seen in `rollcall workers`' "look into $(has_systemd && echo '`journalctl -u rollcall-worker`' || echo "$logs/worker.log")"
   local tries
   for ((tries = 0; tries < 240; tries++)); do
-    if seen; then say 'the worker is seen'; return 0; fi
+    if seen "$1"; then say 'the worker is seen'; return 0; fi
     is_running || { ((tries < 20)) || fail 'the worker does not run'; }
     sleep 0.5
   done
@@ -360,21 +382,23 @@ install_all() {
   begin 'installing ONNX Runtime' 'put it into the store with `rollcall-provision pack-runtime`'
   install_runtime
   begin "installing the bundle $bundle" ''
-  local before; before=$(readlink "$home/bundles/${bundle%%@*}/current" 2>/dev/null || true)
   provision ensure "$bundle"
-  stamp+=$(readlink "$home/bundles/${bundle%%@*}/current")
+  stamp+=$(readlink "$home/bundles/${bundle%%@*}/current" || true)
   begin 'checking the machine' ''
   provision preflight --device "$device" || fail 'this machine cannot be a worker'
 
   [[ -n $start ]] || { say 'done; the service is left stopped'; return 0; }
   if is_running && [[ $(cat "$prefix/started-with" 2>/dev/null) == "$stamp" ]]; then
     say 'the worker runs already, with all of this'
+    wait_until_seen ''
   else
     begin 'starting the worker' ''
+    # An earlier worker of this machine is shown until its last sign of life is old.
+    local before; before=$(workers_here)
     start_worker
     printf '%s\n' "$stamp" >"$prefix/started-with"
+    wait_until_seen "$before"
   fi
-  wait_until_seen
   say 'done'
 }
 

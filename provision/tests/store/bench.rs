@@ -1,10 +1,12 @@
 //! A store, a machine's home, bundles, and the program between them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use common::home::Home;
 use common::model::manifest::{
@@ -47,6 +49,62 @@ impl S3 {
     /// Requests for the archive's bytes so far.
     pub fn fetches(&self) -> Vec<String> {
         self.faults().requests("bundle.tar.zst").into_iter().filter(|line| line.starts_with("GET")).collect()
+    }
+}
+
+/// No program of these tests takes longer; one that does is killed, and the test fails with what it said.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A program that is killed when it runs for longer than [`PATIENCE`], so that no test waits for ever.
+pub struct Bounded {
+    child: Child,
+    _done: Sender<()>,
+}
+
+impl Bounded {
+    fn spawn(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap();
+        let (done, over) = channel();
+        let id = child.id().to_string();
+        std::thread::spawn(move || {
+            if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // The test fails by what is missing then.
+                let _ = Command::new("kill").args(["-9", &id]).status();
+            }
+        });
+        Self { child, _done: done }
+    }
+
+    /// The same, with both streams kept.
+    pub fn heard(command: &mut Command) -> Self {
+        Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn finish(mut self) -> Run {
+        let read = |stream: Option<Box<dyn Read + Send>>| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                stream.map(|mut stream| stream.read_to_string(&mut text)).transpose().unwrap();
+                text
+            })
+        };
+        let out = read(self.child.stdout.take().map(|stream| Box::new(stream) as _));
+        let err = read(self.child.stderr.take().map(|stream| Box::new(stream) as _));
+        // A program that was killed has no code.
+        let code = self.wait().code().unwrap_or(-9);
+        Run { code, out: out.join().unwrap(), err: err.join().unwrap() }
     }
 }
 
@@ -118,9 +176,12 @@ impl Machine {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Run {
-        let output = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        self.start(arguments).finish()
+    }
+
+    /// Starts the program.
+    pub fn start(&self, arguments: &[&str]) -> Bounded {
+        Bounded::heard(&mut self.command(arguments))
     }
 
     fn ensure_arguments(&self, bundle: &str) -> Vec<String> {
@@ -139,13 +200,12 @@ impl Machine {
     }
 
     /// Starts `ensure`; what it says on stderr can be read along.
-    pub fn start_ensure(&self, bundle: &str) -> (Child, BufReader<ChildStderr>) {
+    pub fn start_ensure(&self, bundle: &str) -> (Bounded, BufReader<ChildStderr>) {
         let arguments = self.ensure_arguments(bundle);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut child =
-            self.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        (child, said)
+        let mut started = self.start(&arguments);
+        let said = BufReader::new(started.child.stderr.take().unwrap());
+        (started, said)
     }
 
     pub fn push(&self, folder: &Path) -> Run {

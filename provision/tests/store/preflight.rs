@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::servers::{Fsync, Redis, free_ports};
 
-use crate::bench::{Machine, S3};
+use crate::bench::{Bounded, Machine, S3};
 
 /// A Redis that ends with its test.
 struct Stopped(Redis);
@@ -68,9 +68,7 @@ fn a_gpu_that_is_asked_for_and_not_there_fails() {
     let machine = Machine::with_folder();
     fs::create_dir(machine.path("bin")).unwrap();
     let mut command = machine.command(&["preflight", "--device", "cuda", "--no-services", "--json"]);
-    let output = command.env("PATH", machine.path("bin")).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let out = String::from_utf8(output.stdout).unwrap();
+    let out = Bounded::heard(command.env("PATH", machine.path("bin"))).finish().expect(1).out;
     assert_eq!(verdict(&checks(&out), "driver"), "failure", "{out}");
     machine.run(&["preflight", "--device", "gpu"]).expect(2).says("not a device: `gpu`");
 }

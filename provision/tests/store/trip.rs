@@ -1,7 +1,5 @@
 //! Pushed, ensured, upgraded, rolled back, cleared up; two at once.
 
-use std::process::Stdio;
-
 use provision::stock::depot::{Depot, DepotError, Pointer};
 
 use crate::bench::{Machine, S3, bundle};
@@ -112,20 +110,14 @@ fn two_pushes_at_once_leave_a_pointer_to_one_of_them() {
     let s3 = S3::start();
     let machine = Machine::on_s3(&s3);
     let bundles: Vec<_> = (0..4).map(|n| bundle(&format!("1.0.{n}"), 100_000)).collect();
-    let children: Vec<_> = bundles
-        .iter()
-        .map(|folder| {
-            let mut command = machine.command(&["push", folder.path().to_str().unwrap()]);
-            command.stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
+    let children: Vec<_> =
+        bundles.iter().map(|folder| machine.start(&["push", folder.path().to_str().unwrap()])).collect();
     let mut winners = Vec::new();
     for (n, child) in children.into_iter().enumerate() {
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        match output.status.code() {
-            Some(0) => winners.push(format!("1.0.{n}")),
-            _ => assert!(said.contains("was moved by somebody else"), "{said}"),
+        let run = child.finish();
+        match run.code {
+            0 => winners.push(format!("1.0.{n}")),
+            _ => assert!(run.err.contains("was moved by somebody else"), "{}", run.err),
         }
     }
     machine.ensure("toy").expect(0);
@@ -145,7 +137,7 @@ fn of_two_at_once_one_fetches() {
     assert!(crate::bench::read_until(&mut said_second, "waiting for another process"));
     std::fs::remove_file(machine.path("wait")).unwrap();
     assert!(crate::bench::read_until(&mut said_second, "was there already"));
-    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
+    assert!(first.wait().success() && second.wait().success());
     machine.holds("1.0.0");
     assert_eq!(s3.fetches().len(), 3, "three parts of 4 MiB, once");
 }

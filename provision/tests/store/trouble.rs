@@ -6,7 +6,7 @@ use hyper::Method;
 use tests::s3_server::fault::{Fault, Rule};
 use tests::servers::free_ports;
 
-use crate::bench::{Machine, S3, bundle};
+use crate::bench::{Bounded, Machine, S3, bundle};
 
 #[test]
 fn overload_delays_and_cuts_are_outlasted() {
@@ -69,8 +69,7 @@ fn wrong_usage_is_code_2() {
     machine.ensure("Not A Name").expect(2).says("neither the name of a bundle nor its address");
     machine.ensure_with("toy", &["--store", "http://host/x"]).expect(2);
     let mut command = machine.command(&["ensure", "toy", "--no-selftest"]);
-    let output = command.env_remove("ROLLCALL_STORE_URL").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: name one with `--store URL`"));
+    let run = Bounded::heard(command.env_remove("ROLLCALL_STORE_URL")).finish();
+    run.expect(2).says("hint: name one with `--store URL`");
     machine.run(&["ensure", "toy", "--worker", "/nonexistent"]).expect(1);
 }
