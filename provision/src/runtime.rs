@@ -1,5 +1,7 @@
 //! ONNX Runtime's shared library, out of its wheel.
 
+use std::path::Path;
+
 use common::home::Home;
 
 use crate::archive::{Archive, ArchiveError};
@@ -18,6 +20,9 @@ const NOTICES: [(&str, &str); 2] =
     [("onnxruntime/LICENSE", "LICENSE"), ("onnxruntime/ThirdPartyNotices.txt", "ThirdPartyNotices.txt")];
 /// Written last into the folder: the digest of the library as it was unpacked.
 pub(crate) const DIGEST_FILE: &str = "libonnxruntime.so.sha256";
+
+/// Name of the library in its folder.
+const LIBRARY_FILE: &str = "libonnxruntime.so";
 
 /// Why the library could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +92,7 @@ pub fn install(
     for (member, name) in NOTICES {
         partial.write(&format!("new/{name}"), &wheel.read(member, NOTICE_BYTES_MAX)?)?;
     }
-    partial.write("new/libonnxruntime.so", &library)?;
+    partial.write(&format!("new/{LIBRARY_FILE}"), &library)?;
     partial.write(&format!("new/{DIGEST_FILE}"), digest::of(&library).as_bytes())?;
     partial.publish("new", &home.onnxruntime())?;
     Ok(Installed::Fresh)
@@ -96,7 +101,12 @@ pub fn install(
 /// Whether the library lies in place with the digest it was unpacked with.
 #[must_use]
 pub fn is_installed(home: &Home) -> bool {
-    let wanted = std::fs::read_to_string(home.onnxruntime().join(DIGEST_FILE));
-    let found = digest::of_file(&home.onnxruntime_library(), LIBRARY_BYTES_MAX);
+    is_whole(&home.onnxruntime())
+}
+
+/// Whether a folder holds the library with the digest that lies beside it.
+pub(crate) fn is_whole(folder: &Path) -> bool {
+    let wanted = std::fs::read_to_string(folder.join(DIGEST_FILE));
+    let found = digest::of_file(&folder.join(LIBRARY_FILE), LIBRARY_BYTES_MAX);
     matches!((wanted, found), (Ok(wanted), Ok((found, _))) if wanted == found)
 }

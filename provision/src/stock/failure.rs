@@ -72,7 +72,11 @@ impl From<Refused> for Failure {
 impl StockFailure for Refused {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoStore | Self::Address(_) | Self::Policy(_) | Self::Device { .. } => 2,
+            Self::NoStore
+            | Self::Address(_)
+            | Self::Policy(_)
+            | Self::Device { .. }
+            | Self::Release(ReleaseError::Version { .. }) => 2,
             Self::Depot(error) | Self::Push(PushError::Depot(error)) => of_depot(error).0,
             Self::Ensure(EnsureError::Depot(error)) => of_depot(error).0,
             Self::Release(ReleaseError::Push(PushError::Depot(error))) => of_depot(error).0,

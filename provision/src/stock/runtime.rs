@@ -184,13 +184,12 @@ pub fn ensure(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<boo
     // Whatever it is, it is not needed any more: a refused one must not be gone on with.
     download.remove()?;
     unpacked.map_err(StockedRuntimeError::Archive)?;
-    partial.publish("new", &home.onnxruntime())?;
-    if runtime::is_installed(home) {
-        Ok(true)
-    } else {
+    if !runtime::is_whole(&new) {
         let detail = format!("it does not describe a library with its `{}`", runtime::DIGEST_FILE);
-        Err(StockedRuntimeError::Manifest { key: manifest_key(), detail })
+        return Err(StockedRuntimeError::Manifest { key: manifest_key(), detail });
     }
+    partial.publish("new", &home.onnxruntime())?;
+    Ok(true)
 }
 
 fn offered(depot: &Depot) -> Result<Vec<Member>, StockedRuntimeError> {

@@ -7,6 +7,8 @@ mod damage;
 mod kill;
 mod layouts;
 mod preflight;
+mod release;
+mod runtime;
 mod signatures;
 mod trip;
 mod trouble;
