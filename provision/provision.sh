@@ -154,7 +154,8 @@ remove_all() {
 
 # ---- installing
 
-apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >&2; }
+# Nothing of what apt downloads stays.
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q -o APT::Keep-Downloaded-Packages=false "$@" >&2; }
 
 install_packages() {
   apt_get update

@@ -66,7 +66,7 @@ done
 check 'only the device knows ort' only 'ort::' worker/src 'worker/src/device/ort/'
 check 'only clock reads the wall clock' only 'SystemTime::now' common/src 'common/src/clock'
 check 'mathematics knows no file, thread or clock' only 'std::(fs|thread|time|net)' worker/src/diarize 'none'
-for script in provision/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; do
+for script in provision/*.sh provision/tests/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; do
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
 done
 
@@ -104,6 +104,7 @@ say 'as a user would'
 check 'the sample: three speakers, DER at most 10 %' tests/cli/sample.sh "$bin" tests/audio "$tmp/sample"
 check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$bin" tests/audio "$tmp/same"
 check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
+check 'doctor' tests/cli/doctor.sh "$bin"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 
 if [[ -d $shared/audio ]]; then
