@@ -115,6 +115,7 @@ started=$SECONDS
 provision --release "$url" --sha256 "$digest" "${arguments[@]}" || die "provisioning: $(tail -n 20 "$tmp/said")"
 cp "$tmp/said" "$tmp/first"
 ok "provisioned and seen after $((SECONDS - started)) s: $(grep -c '^ok ' "$tmp/first") checks ok, $(grep -c '^warning ' "$tmp/first" || true) warnings"
+sed -n -E 's/^((ok|warning) )/              \1/p' "$tmp/first"
 
 # ---- a job
 

@@ -30,12 +30,36 @@ impl Answer {
     }
 }
 
+/// What a program of ours complained about: the error with its causes, on one line, and the first hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// What failed, and why.
+    pub error: String,
+    /// What to try.
+    pub hint: Option<String>,
+}
+
+impl Answer {
+    /// Reads the form in which Rollcall's programs report errors; anything else is kept as its last line.
+    #[must_use]
+    pub fn complaint(&self) -> Complaint {
+        let all =
+            |prefix: &'static str| self.err.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
+        let parts: Vec<&str> = all("error: ").chain(all("caused by: ")).collect();
+        let error = if parts.is_empty() { self.last_word() } else { parts.join(": ") };
+        Complaint { error, hint: all("hint: ").next().map(str::to_owned) }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Silence {
+    /// It is not here.
+    #[error("is not installed")]
+    Missing,
     /// It could not be started.
     #[error("cannot be started: {0}")]
-    Start(#[from] io::Error),
+    Start(#[source] io::Error),
     /// It does not end.
     #[error("did not end within {} s", .0.as_secs())]
     Hangs(Duration),
@@ -46,11 +70,15 @@ pub enum Silence {
 /// # Errors
 /// Any [`Silence`].
 pub fn ask(command: &mut Command, limit: Duration) -> Result<Answer, Silence> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = started.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Silence::Missing,
+        _ => Silence::Start(error),
+    })?;
     let (out, err) = (child.stdout.take().map(listen), child.stderr.take().map(listen));
     let began = Instant::now();
     let status = loop {
-        match child.try_wait()? {
+        match child.try_wait().map_err(Silence::Start)? {
             Some(status) => break status,
             None if began.elapsed() > limit => {
                 // It may have ended just now, which is as good.
@@ -94,8 +122,16 @@ mod tests {
         let answer = ask(&mut shell("echo out; echo one >&2; echo 'two ' >&2; exit 3"), limit).unwrap();
         assert_eq!((answer.success, answer.out.as_str()), (false, "out\n"));
         assert_eq!(answer.last_word(), "two");
+        assert_eq!(answer.complaint(), Complaint { error: "two".to_owned(), hint: None });
+        let ours = "echo 'error: no device: `cuda`' >&2; echo 'caused by: no driver' >&2; echo 'hint: use the CPU' >&2";
+        let said = ask(&mut shell(ours), limit).unwrap().complaint();
+        assert_eq!(
+            (said.error.as_str(), said.hint.as_deref()),
+            ("no device: `cuda`: no driver", Some("use the CPU"))
+        );
         assert!(ask(&mut shell("exec sleep 600"), Duration::from_millis(50)).is_err());
-        assert!(matches!(ask(&mut Command::new("/nonexistent"), limit), Err(Silence::Start(_))));
+        let missing = ask(&mut Command::new("/nonexistent"), limit);
+        assert_eq!(missing.unwrap_err().to_string(), "is not installed");
         let much = ask(&mut shell("head -c 3000000 /dev/zero | tr '\\0' x"), limit).unwrap();
         assert_eq!(much.out.len() as u64, SAID_BYTES_MAX);
     }

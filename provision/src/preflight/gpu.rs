@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{Answer, Silence, ask};
-use super::{Check, Device};
+use super::{Check, Device, Verdict};
 
 /// The first driver of CUDA 13, which the pinned ONNX Runtime for GPUs is built with (NVIDIA's release notes of the CUDA
 /// toolkit, table of driver versions).
@@ -37,7 +37,13 @@ pub(super) fn checks(device: Device) -> Vec<Check> {
         .args([&format!("--query-gpu={QUERY}"), "--format=csv,noheader,nounits"])
         .ask();
     let banner = || Command::new("nvidia-smi").ask().map(|answer| answer.out).unwrap_or_default();
-    judge(device, query, banner)
+    let checks = judge(device, query, banner);
+    if device == Device::Auto { checks.into_iter().map(soften).collect() } else { checks }
+}
+
+/// With `auto` a worker runs on the CPU where the GPU will not do.
+fn soften(check: Check) -> Check {
+    Check { verdict: check.verdict.min(Verdict::Warning), ..check }
 }
 
 trait Ask {
@@ -137,7 +143,6 @@ fn memory(gpu: &Gpu) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Verdict;
 
     const BANNER: &str = "| NVIDIA-SMI 580.65.06   Driver Version: 580.65.06   CUDA Version: 13.0     |";
 
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_driver_fails_only_where_a_gpu_is_asked_for() {
-        let missing = || Err(Silence::Start(std::io::ErrorKind::NotFound.into()));
+        let missing = || Err(Silence::Missing);
         let broken = || Ok(Answer { success: false, out: "couldn't communicate".into(), err: String::new() });
         for (device, verdict) in [(Device::Cuda { number: 0 }, Verdict::Failure), (Device::Auto, Verdict::Ok)]
         {
@@ -186,6 +191,12 @@ mod tests {
             }
         }
         assert_eq!(checks(Device::Cpu)[0].verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn with_auto_no_gpu_keeps_a_worker_from_running() {
+        assert_eq!(soften(Check::failure("driver", "535", "newer")).verdict, Verdict::Warning);
+        assert_eq!(soften(Check::ok("driver", "580")).verdict, Verdict::Ok);
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn decode_in(folder: &Path, worker: &Path, plan: &Plan<'_>, bundle: &Path) -> Ch
         Err(silence) => return Check::failure("decode", format!("`{}` {silence}", worker.display()), fix),
     };
     if answer.out.trim().is_empty() {
-        return Check::failure("decode", answer.last_word(), fix);
+        let complaint = answer.complaint();
+        return Check::failure("decode", complaint.error, complaint.hint.unwrap_or_else(|| fix.to_owned()));
     }
     judge(&answer.out)
 }
