@@ -158,6 +158,8 @@ remove_all() {
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q -o APT::Keep-Downloaded-Packages=false "$@" >&2; }
 
 install_packages() {
+  # A machine that was lost in the middle of an installation.
+  dpkg --configure -a >&2
   apt_get update
   # Everything that comes with them, noted before it comes, so that an interrupted run forgets none.
   mkdir -p "$prefix"

@@ -111,6 +111,12 @@ grep -q "has the digest $digest, not $wrong" "$tmp/said" || die "a wrong digest:
 [[ ! -e $root/opt/rollcall/current ]] || die 'a release of a wrong digest is installed'
 ok 'a wrong digest is refused'
 
+for seconds in 0.2 0.5 1 1.5 2 3; do
+  # Kills the whole group, so that nothing of the run goes on.
+  inside timeout -s KILL "$seconds" bash /tmp/provision.sh --release "$url" --sha256 "$digest" "${arguments[@]}" --no-start >"$tmp/said" 2>&1 || true
+done
+ok "killed after 0.2, 0.5, 1, 1.5, 2 and 3 s; it got as far as: $(grep '^provision: ' "$tmp/said" | tail -n 1 | cut -d' ' -f2-)"
+
 started=$SECONDS
 provision --release "$url" --sha256 "$digest" "${arguments[@]}" || die "provisioning: $(tail -n 20 "$tmp/said")"
 cp "$tmp/said" "$tmp/first"
