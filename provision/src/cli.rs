@@ -2,7 +2,10 @@
 
 mod stock;
 
-pub use stock::{EnsureArgs, GcArgs, PushArgs, RollbackArgs, StockCommand, TrustArgs, WorkerArgs};
+pub use stock::{
+    EnsureArgs, GcArgs, PackRuntimeArgs, PreflightArgs, PushArgs, ReleaseCommand, ReleasePushArgs,
+    RollbackArgs, StockCommand, TrustArgs, WorkerArgs,
+};
 
 use std::path::PathBuf;
 
@@ -55,6 +58,9 @@ pub enum Command {
     },
     /// Install ONNX Runtime alone
     Runtime {
+        /// Take it from this store, where `pack-runtime` put it, instead of its package
+        #[arg(long, value_name = "URL", conflicts_with = "from")]
+        store: Option<String>,
         /// Where packages come from.
         #[command(flatten)]
         source: SourceArgs,

@@ -20,6 +20,8 @@ pub mod npz;
 pub mod onnx;
 pub mod output;
 pub mod place;
+#[cfg(feature = "store")]
+pub mod preflight;
 pub mod progress;
 pub mod recipe;
 pub mod runtime;

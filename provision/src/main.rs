@@ -53,7 +53,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 _ => build_recipe(&bench, &name, &source_of(source)),
             }
         }
-        Command::Runtime { source } => install_runtime(&home, &source_of(source), &steps),
+        Command::Runtime { store: Some(store), .. } => stock::install_runtime(&store, &home, &steps),
+        Command::Runtime { store: None, source } => install_runtime(&home, &source_of(source), &steps),
         Command::Verify { bundle } => verify(&home, bundle),
         Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
         Command::List { store: Some(store), json } => stock::list(&store, json),

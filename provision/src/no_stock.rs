@@ -34,6 +34,14 @@ pub fn run(_: StockCommand, _: &Home, _: &Settings, _: &Steps) -> Result<(), Fai
 ///
 /// # Errors
 /// Always [`Absent`].
+pub fn install_runtime(_store: &str, _: &Home, _: &Steps) -> Result<(), Failure> {
+    Err(Failure::Stock(Stock(Box::new(Absent))))
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always [`Absent`].
 pub fn list(_store: &str, _json: bool) -> Result<(), Failure> {
     Err(Failure::Stock(Stock(Box::new(Absent))))
 }

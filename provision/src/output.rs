@@ -52,12 +52,19 @@ impl Progress for Steps {
     }
 }
 
-impl Drop for Steps {
-    fn drop(&mut self) {
-        let bar = self.bar.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+impl Steps {
+    /// The last step is over.
+    pub fn finish(&self) {
+        let mut bar = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(bar) = bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

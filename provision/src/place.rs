@@ -59,21 +59,34 @@ impl Lock {
         Ok(Self { what: what.to_owned(), partial: home.partial(), _file: file })
     }
 
-    /// An empty folder to write into, removed when dropped. What earlier holders of this lock left behind when they
-    /// were killed is removed first.
+    /// Removes what earlier holders of this lock left behind when they were killed.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn partial(&self) -> Result<Partial, PlaceError> {
+    /// When it cannot be removed.
+    pub fn sweep(&self) -> Result<(), PlaceError> {
         fs::create_dir_all(&self.partial).at("make", &self.partial)?;
-        let prefix = format!("{}.", self.what);
         for entry in fs::read_dir(&self.partial).at("read", &self.partial)?.flatten() {
-            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
+            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&self.prefix()));
             if ours {
                 let path = entry.path();
                 fs::remove_dir_all(&path).at("remove", &path)?;
             }
         }
+        Ok(())
+    }
+
+    /// What the names of its folders begin with.
+    fn prefix(&self) -> String {
+        format!("{}.", self.what)
+    }
+
+    /// An empty folder to write into, removed when dropped. What earlier holders left is removed first.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn partial(&self) -> Result<Partial, PlaceError> {
+        self.sweep()?;
+        let prefix = self.prefix();
         // The process id keeps a child of a killed holder, which may still be writing, out of the new folder.
         let path = self.partial.join(format!("{prefix}{}", std::process::id()));
         fs::create_dir(&path).at("make", &path)?;

@@ -11,13 +11,13 @@ use crate::wheel::{self, Pin, Source, WheelError};
 /// The package that holds the library.
 const PACKAGE: &str = "onnxruntime";
 /// Largest library that is unpacked, bytes; the pinned one has 29 MB.
-const LIBRARY_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const LIBRARY_BYTES_MAX: u64 = 256 << 20;
 const NOTICE_BYTES_MAX: u64 = 4 << 20;
 /// Members of the wheel that go beside the library.
 const NOTICES: [(&str, &str); 2] =
     [("onnxruntime/LICENSE", "LICENSE"), ("onnxruntime/ThirdPartyNotices.txt", "ThirdPartyNotices.txt")];
 /// Written last into the folder: the digest of the library as it was unpacked.
-const DIGEST_FILE: &str = "libonnxruntime.so.sha256";
+pub(crate) const DIGEST_FILE: &str = "libonnxruntime.so.sha256";
 
 /// Why the library could not be installed.
 #[derive(Debug, thiserror::Error)]

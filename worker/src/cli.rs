@@ -32,6 +32,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Measure decoding, features, both networks, clustering and the whole.
     Bench(BenchArgs),
+    /// Look whether this machine can be a worker: device, disk, clock, services, networks, decoders.
+    Doctor(DoctorArgs),
     /// Record or check what a bundle's networks answer to a known signal.
     Selftest(SelftestArgs),
 }
@@ -174,6 +176,35 @@ pub struct BenchArgs {
     /// Where and with what to run.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The model bundle: a folder, or NAME[@VERSION] in ROLLCALL_HOME [default: starter].
+    #[arg(long, env = "ROLLCALL_BUNDLE")]
+    pub bundle: Option<String>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N` [default: auto].
+    #[arg(long, env = "ROLLCALL_DEVICE")]
+    pub device: Option<String>,
+    /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
+    #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// Job records: `redis://` or `rediss://` [default: redis://127.0.0.1:6379].
+    #[arg(long, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// Delivery: `amqp://`, `amqps://`, `redis://` or `rediss://` [default: the Redis URL].
+    #[arg(long, value_name = "URL")]
+    pub queue_url: Option<String>,
+    /// Audio and results: `s3://BUCKET[/PREFIX]` or `file:///FOLDER`.
+    #[arg(long, value_name = "URL")]
+    pub store_url: Option<String>,
+    /// Leave out Redis, queue and store: for a machine that only uses `run`.
+    #[arg(long)]
+    pub no_services: bool,
+    /// Print a JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `selftest`.

@@ -1,6 +1,6 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench`, `serve` → `supervise` → `lease_keeper`, `admission`, `fetch` →
+//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `supervise` → `lease_keeper`, `admission`, `fetch` →
 //! `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
 //! → `batch` → `diarize` → `common`.
 
@@ -14,6 +14,8 @@ pub mod bench;
 pub mod cli;
 pub mod device;
 pub mod diarize;
+#[cfg(feature = "ort")]
+pub mod doctor;
 #[cfg(feature = "fleet")]
 pub mod fetch;
 #[cfg(feature = "ort")]

@@ -15,11 +15,14 @@ use common::speech::transcript::{self, Limits, Transcript};
 use tracing_subscriber::EnvFilter;
 use worker::audio::AudioLimits;
 use worker::bench;
-use worker::cli::{BenchArgs, ChannelsArg, Cli, Command, EngineArgs, RunArgs, SelftestArgs, ServeArgs};
+use worker::cli::{
+    BenchArgs, ChannelsArg, Cli, Command, DoctorArgs, EngineArgs, RunArgs, SelftestArgs, ServeArgs,
+};
 use worker::device::bundle::Bundle;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
 use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
+use worker::doctor::{self, DoctorError};
 use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run_command(args, settings),
             Command::Serve(args) => serve_command(args, settings),
             Command::Bench(args) => bench_command(args, settings),
+            Command::Doctor(args) => doctor_command(&args, cli.config.as_deref()),
             Command::Selftest(args) => selftest_command(&args, &settings),
         }
     });
@@ -81,7 +85,8 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     }
     let setup = error.downcast_ref::<SetupError>().map(SetupError::hints);
     let serving = || error.downcast_ref::<ServeError>().map(ServeError::hints);
-    for hint in setup.or_else(serving).unwrap_or_default() {
+    let looking = || error.downcast_ref::<DoctorError>().map(DoctorError::hints);
+    for hint in setup.or_else(serving).or_else(looking).unwrap_or_default() {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)
@@ -171,6 +176,13 @@ fn bench_command(args: BenchArgs, settings: Settings) -> anyhow::Result<bool> {
     let report = bench::measure(&bench, &args.audio, usize::from(args.repeat))?;
     print(&if json { report.to_json() } else { report.to_table() });
     Ok(true)
+}
+
+fn doctor_command(args: &DoctorArgs, config: Option<&Path>) -> anyhow::Result<bool> {
+    let worker = std::env::current_exe().context("cannot tell where this program lies")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    // Comes back only where the other program could not be started.
+    Err(doctor::become_it(args, &worker, config, &path).into())
 }
 
 fn selftest_command(args: &SelftestArgs, settings: &Settings) -> anyhow::Result<bool> {

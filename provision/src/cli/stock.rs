@@ -15,6 +15,16 @@ pub enum StockCommand {
     Rollback(RollbackArgs),
     /// Remove versions of bundles that are no longer in use
     Gc(GcArgs),
+    /// Publish the programs for `provision.sh`
+    Release {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReleaseCommand,
+    },
+    /// Put the ONNX Runtime that is installed here into a store, for machines without a package registry
+    PackRuntime(PackRuntimeArgs),
+    /// Check whether this machine can be a worker: device, disk, clock, services, networks, decoders
+    Preflight(PreflightArgs),
 }
 
 /// Who proves a bundle.
@@ -77,6 +87,73 @@ pub struct EnsureArgs {
     /// Whose signatures are believed.
     #[command(flatten)]
     pub trust: TrustArgs,
+}
+
+/// `release`.
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Pack the programs, put them into a store, and say what to give to `provision.sh`
+    Push(ReleasePushArgs),
+}
+
+/// `release push`.
+#[derive(Debug, Args)]
+pub struct ReleasePushArgs {
+    /// Where to: `s3://bucket[/prefix]` or `file:///folder`
+    #[arg(env = "ROLLCALL_STORE_URL", value_name = "STORE")]
+    pub store: Option<String>,
+    /// Folder of the programs [default: this program's own]
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// Version of the release [default: this program's own]
+    #[arg(long, value_name = "VERSION")]
+    pub release_version: Option<String>,
+    /// The machines that it is for
+    #[arg(long, value_name = "TARGET", default_value = "x86_64-unknown-linux-gnu")]
+    pub target: String,
+    /// Also make an address that needs no credentials, valid for so many hours
+    #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u16).range(1..=168))]
+    pub presign: Option<u16>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pack-runtime`.
+#[derive(Debug, Args)]
+pub struct PackRuntimeArgs {
+    /// Where to: `s3://bucket[/prefix]` or `file:///folder`
+    #[arg(env = "ROLLCALL_STORE_URL", value_name = "STORE")]
+    pub store: Option<String>,
+}
+
+/// `preflight`.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    /// `auto`, `cpu`, `cuda` or `cuda:N` [default: auto]
+    #[arg(long, env = "ROLLCALL_DEVICE")]
+    pub device: Option<String>,
+    /// The bundle that is to be used: NAME[@VERSION] of an installed one, or a folder [default: starter]
+    #[arg(long, env = "ROLLCALL_BUNDLE")]
+    pub bundle: Option<String>,
+    /// Redis [default: redis://127.0.0.1:6379]
+    #[arg(long, env = "ROLLCALL_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// The queue [default: Redis]
+    #[arg(long, env = "ROLLCALL_QUEUE_URL", value_name = "URL", hide_env_values = true)]
+    pub queue_url: Option<String>,
+    /// The store: `s3://bucket[/prefix]` or `file:///folder`
+    #[arg(long, env = "ROLLCALL_STORE_URL", value_name = "URL")]
+    pub store: Option<String>,
+    /// The `rollcall-worker` that is to run here [default: the one beside this program, else in PATH]
+    #[arg(long, value_name = "PATH")]
+    pub worker: Option<PathBuf>,
+    /// Leave out Redis, queue and store: for a machine that only uses `rollcall-worker run`
+    #[arg(long)]
+    pub no_services: bool,
+    /// A JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rollback`.

@@ -77,9 +77,10 @@ impl Download {
         if done.is_empty() {
             journal.set_len(0).at("resize", &journal_path)?;
             journal.write_all(first.as_bytes()).at("write", &journal_path)?;
-        } else if !text.ends_with('\n') {
-            // The last note was cut off: it does not count, and the next one begins a line.
-            journal.write_all(b"\n").at("write", &journal_path)?;
+        } else {
+            // A note that was cut off goes: completed by what is written next, it would name a part that is not there.
+            let whole = text.rfind('\n').map_or(0, |end| end as u64 + 1);
+            journal.set_len(whole).at("resize", &journal_path)?;
         }
         let journal = Mutex::new(journal);
         Ok(Self { path, journal_path, file, journal, done, bytes: identity.bytes, part_bytes })

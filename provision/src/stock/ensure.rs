@@ -18,7 +18,7 @@ use super::signature::{Policy, SignatureError, Standing};
 use super::tarball::{self, Member, TarballError};
 use super::{room, switch};
 use crate::digest;
-use crate::place::{At as _, Lock, PlaceError};
+use crate::place::{At as _, Lock, Partial, PlaceError};
 use crate::progress::Progress;
 use crate::selftest::{self, SelfTestError};
 use crate::verify::{self, VerifyError};
@@ -139,7 +139,12 @@ pub fn ensure(
     })?;
     let outcome = match planned(home, &offer, &folder) {
         Plan::Nothing => return Ok(done(Outcome::Already)),
-        Plan::Point => Outcome::Pointed,
+        Plan::Point => {
+            // Somebody may have been killed between the last rename and clearing up.
+            lock.sweep()?;
+            forget_downloads(home, name)?;
+            Outcome::Pointed
+        }
         Plan::Install { replaced } => {
             match replaced {
                 Replaced::Nothing => {}
@@ -155,6 +160,17 @@ pub fn ensure(
     progress.step(&format!("making {bundle} the current one"));
     switch::point(home, name, &offer.manifest.version)?;
     Ok(done(outcome))
+}
+
+/// Removes what was fetched of a bundle. The caller holds the bundle's lock.
+fn forget_downloads(home: &Home, name: &str) -> Result<(), PlaceError> {
+    let cache = downloads(home, name);
+    if cache.is_dir() { std::fs::remove_dir_all(&cache).at("remove", &cache) } else { Ok(()) }
+}
+
+/// Where the archives of a bundle are fetched to.
+fn downloads(home: &Home, name: &str) -> PathBuf {
+    home.cache().join("bundles").join(name)
 }
 
 fn planned(home: &Home, offer: &Offer, folder: &Path) -> Plan {
@@ -183,60 +199,81 @@ fn install(
     }
     let partial = lock.partial()?;
     let new = partial.path().join("new");
-    let members = members(offer);
-    loop {
-        let download = download(depot, offer, &key, &identity, home, progress)?;
+    let fetched = Fetched { depot, offer, key: &key, identity: &identity };
+    let mut again = true;
+    let download = loop {
+        let download = fetched.download(home, progress)?;
         progress.step("unpacking and checking every file");
-        std::fs::create_dir(&new).at("make", &new)?;
-        let unpacked = std::fs::File::open(download.path())
-            .map_err(TarballError::Read)
-            .and_then(|archive| tarball::unpack(archive, &members, &new));
+        let Err(error) = unpack(&download, offer, &key, &new) else { break download };
         let resumed = download.is_resumed();
-        match unpacked {
-            Ok(()) => break download.remove()?,
-            Err(TarballError::Place(error)) => return Err(error.into()),
-            Err(source) => {
-                // Nothing of a refused archive stays.
-                download.remove()?;
-                std::fs::remove_dir_all(&new).at("remove", &new)?;
-                if !resumed {
-                    return Err(EnsureError::Archive { key, source });
-                }
-                // What a killed process left may be what is wrong.
-                progress.step(&format!("fetching it all anew, because what was there is damaged: {source}"));
-            }
+        // Nothing of a refused archive stays.
+        download.remove()?;
+        let damage = matches!(&error, EnsureError::Archive { source, .. } if resumed || source.is_damage());
+        if !(damage && std::mem::take(&mut again)) {
+            return Err(error);
         }
-    }
+        std::fs::remove_dir_all(&new).at("remove", &new)?;
+        // It was damaged on its way, or by a killed process, or lies damaged in the store: one more try tells.
+        progress.step("fetching it anew, because what came is damaged");
+    };
+    let proven = prove(offer, &partial, &new, options, progress);
+    let placed = proven.and_then(|()| {
+        progress.step("putting the bundle into its place");
+        Ok(partial.publish("new", folder)?)
+    });
+    download.remove()?;
+    placed
+}
+
+fn unpack(download: &Download, offer: &Offer, key: &str, into: &Path) -> Result<(), EnsureError> {
+    std::fs::create_dir(into).at("make", into)?;
+    let archive = std::fs::File::open(download.path()).map_err(TarballError::Read);
+    archive.and_then(|archive| tarball::unpack(archive, &members(offer), into)).map_err(|error| match error {
+        TarballError::Place(error) => error.into(),
+        source => EnsureError::Archive { key: key.to_owned(), source },
+    })
+}
+
+fn prove(
+    offer: &Offer,
+    partial: &Partial,
+    new: &Path,
+    options: &Options<'_>,
+    progress: &dyn Progress,
+) -> Result<(), EnsureError> {
     if !new.join(FILE_NAME).exists() {
         partial.write(&format!("new/{FILE_NAME}"), &offer.json)?;
     }
-    verify::bundle(&new)?;
+    verify::bundle(new)?;
     if let Some(worker) = options.worker {
         progress.step("testing the networks on this machine");
-        selftest::check(worker, home, &new)?;
+        selftest::check(worker, options.home, new)?;
     }
-    progress.step("putting the bundle into its place");
-    partial.publish("new", folder)?;
     Ok(())
 }
 
-fn download(
-    depot: &Depot,
-    offer: &Offer,
-    key: &str,
-    identity: &Identity,
-    home: &Home,
-    progress: &dyn Progress,
-) -> Result<Download, EnsureError> {
-    let manifest = &offer.manifest;
-    let cache = home.cache().join("bundles").join(&manifest.name);
-    let name = format!("{}-{}", manifest.version, &offer.sha256[..16]);
-    let download = Download::open(&cache, &name, identity, PART_BYTES)?;
-    let left: u64 = download.missing().iter().map(|part| part.end - part.start).sum();
-    let verb = if download.is_resumed() { "going on to fetch" } else { "fetching" };
-    progress.step(&format!("{verb} {}@{} ({:.1} MB)", manifest.name, manifest.version, left as f64 / 1e6));
-    depot.fetch(key, identity, &download, progress)?;
-    Ok(download)
+/// What is fetched, and from where.
+struct Fetched<'a> {
+    depot: &'a Depot,
+    offer: &'a Offer,
+    key: &'a str,
+    identity: &'a Identity,
+}
+
+impl Fetched<'_> {
+    /// The archive on this disk, whole.
+    fn download(&self, home: &Home, progress: &dyn Progress) -> Result<Download, EnsureError> {
+        let manifest = &self.offer.manifest;
+        let cache = downloads(home, &manifest.name);
+        let name = format!("{}-{}", manifest.version, &self.offer.sha256[..16]);
+        let download = Download::open(&cache, &name, self.identity, PART_BYTES)?;
+        let left: u64 = download.missing().iter().map(|part| part.end - part.start).sum();
+        let verb = if download.is_resumed() { "going on to fetch" } else { "fetching" };
+        let size = left as f64 / 1e6;
+        progress.step(&format!("{verb} {}@{} ({size:.1} MB)", manifest.name, manifest.version));
+        self.depot.fetch(self.key, self.identity, &download, progress)?;
+        Ok(download)
+    }
 }
 
 /// What the archive may hold: the manifest itself, and all its files.

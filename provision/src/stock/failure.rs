@@ -7,6 +7,8 @@ use super::depot::DepotError;
 use super::ensure::EnsureError;
 use super::fetch::FetchError;
 use super::push::PushError;
+use super::release::ReleaseError;
+use super::runtime::StockedRuntimeError;
 use super::signature::{PolicyError, SignatureError};
 use super::switch::SwitchError;
 use crate::failure::{Failure, Stock, StockFailure, disk, of_place, of_selftest, of_verify};
@@ -27,6 +29,20 @@ pub enum Refused {
     /// Nobody can prove a bundle.
     #[error("the bundle cannot be tested")]
     NoWorker(#[source] SelfTestError),
+    /// Not a device.
+    #[error("not a device: `{text}`")]
+    Device {
+        /// What was given.
+        text: String,
+    },
+    /// The machine cannot be a worker.
+    #[error("{failed} of {of} checks failed")]
+    Preflight {
+        /// Failures.
+        failed: usize,
+        /// Checks.
+        of: usize,
+    },
     /// Reading a store.
     #[error(transparent)]
     Depot(#[from] DepotError),
@@ -36,6 +52,12 @@ pub enum Refused {
     /// `push`.
     #[error("the bundle was not pushed")]
     Push(#[from] PushError),
+    /// `release push`.
+    #[error("the release was not pushed")]
+    Release(#[from] ReleaseError),
+    /// `pack-runtime`, `runtime --store`.
+    #[error("ONNX Runtime was not moved")]
+    Runtime(#[from] StockedRuntimeError),
     /// `rollback`, `gc`.
     #[error(transparent)]
     Switch(#[from] SwitchError),
@@ -50,9 +72,12 @@ impl From<Refused> for Failure {
 impl StockFailure for Refused {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoStore | Self::Address(_) | Self::Policy(_) => 2,
+            Self::NoStore | Self::Address(_) | Self::Policy(_) | Self::Device { .. } => 2,
             Self::Depot(error) | Self::Push(PushError::Depot(error)) => of_depot(error).0,
             Self::Ensure(EnsureError::Depot(error)) => of_depot(error).0,
+            Self::Release(ReleaseError::Push(PushError::Depot(error))) => of_depot(error).0,
+            Self::Runtime(StockedRuntimeError::Depot(error)) => of_depot(error).0,
+            Self::Runtime(StockedRuntimeError::Fetch(FetchError::Store(error))) => of_store(error).0,
             Self::Ensure(EnsureError::Fetch(FetchError::Store(error))) => of_store(error).0,
             _ => 1,
         }
@@ -62,6 +87,8 @@ impl StockFailure for Refused {
         let say = |text: &str| vec![text.to_owned()];
         match self {
             Self::NoStore => say("name one with `--store URL`, or set `ROLLCALL_STORE_URL`"),
+            Self::Device { .. } => say("`auto`, `cpu`, `cuda` or `cuda:N`"),
+            Self::Preflight { .. } => say("each failed check says above what to do"),
             Self::Address(_) => say("NAME, NAME@VERSION or s3://bucket/prefix/bundles/NAME[@VERSION]"),
             Self::Policy(PolicyError::NotAKey { .. }) => {
                 say("`minisign -G` makes a pair; give the public key")
@@ -73,6 +100,23 @@ impl StockFailure for Refused {
             Self::Depot(error) => of_depot(error).1,
             Self::Ensure(error) => of_ensure(error),
             Self::Push(error) => of_push(error),
+            Self::Release(ReleaseError::Push(error)) => of_push(error),
+            Self::Release(ReleaseError::NoProgram { .. }) => {
+                say("build them with `cargo build --release`, and name their folder with `--programs DIR`")
+            }
+            Self::Release(ReleaseError::Unreadable { .. } | ReleaseError::Version { .. }) => Vec::new(),
+            Self::Release(ReleaseError::Place(error)) => of_place(error),
+            Self::Runtime(StockedRuntimeError::NotHere { .. }) => {
+                say("`rollcall-provision runtime` installs it")
+            }
+            Self::Runtime(StockedRuntimeError::NotThere { .. }) => {
+                say("`rollcall-provision pack-runtime` puts it there, from a machine that has it")
+            }
+            Self::Runtime(StockedRuntimeError::Depot(error)) => of_depot(error).1,
+            Self::Runtime(StockedRuntimeError::Fetch(FetchError::Store(error))) => of_store(error).1,
+            Self::Runtime(StockedRuntimeError::Push(error)) => of_push(error),
+            Self::Runtime(StockedRuntimeError::Place(error)) => of_place(error),
+            Self::Runtime(_) => Vec::new(),
             Self::Switch(SwitchError::Verify(error)) => of_verify(error),
             Self::Switch(SwitchError::Place(error)) => of_place(error),
             Self::Switch(SwitchError::NoPrevious { .. }) => say("name a version with `--to VERSION`"),

@@ -152,7 +152,7 @@ fn send_archive(
     let partial = lock.partial()?;
     let archive = partial.path().join("bundle.tar.zst");
     progress.step(&format!("packing {name}@{version}"));
-    let packed = tarball::pack(folder, &members(manifest, json, sha256), &archive)?;
+    let packed = tarball::pack(folder, &members(manifest, json, sha256), 0o644, &archive)?;
     let size = packed.bytes as f64 / 1e6;
     progress.step(&format!("sending {name}@{version} to {} ({size:.1} MB)", depot.address()));
     let key = object_key::bundle_archive(name, version);

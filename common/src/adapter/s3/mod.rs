@@ -7,6 +7,7 @@
 
 mod body;
 mod client;
+mod date;
 mod error;
 mod location;
 mod multipart;
@@ -60,6 +61,22 @@ impl S3Store {
     #[must_use]
     pub fn location(&self) -> &S3Location {
         &self.location
+    }
+
+    /// What time the store's own clock shows, to the second; `None` when its answer does not say. A refusal tells the time
+    /// as well.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn server_date(&self) -> Result<Option<SystemTime>, StoreError> {
+        let shown = self.shown("");
+        let seen = date::Seen::default();
+        let request = self.client.head_bucket().bucket(self.bucket());
+        let sent = request.customize().interceptor(seen.clone()).send().await;
+        match (sent, seen.date()) {
+            (Err(error), None) => Err(classify(&shown, &error)),
+            (_, date) => Ok(date),
+        }
     }
 
     fn bucket(&self) -> &str {

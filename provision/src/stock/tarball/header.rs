@@ -35,7 +35,7 @@ pub(super) struct Header {
 impl Header {
     /// `None` when the block is no header.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Option<Self> {
-        if number(&block[148..156])? != checksum(block) {
+        if checksum_field(&block[148..156])? != checksum(block) {
             return None;
         }
         let mut name = text(&block[..100]).to_vec();
@@ -59,21 +59,21 @@ impl Header {
         Some(Self { name, kind, bytes: number(&block[124..136])?, link: text(&block[157..257]).to_vec() })
     }
 
-    /// The header of a regular file: mode 0644, nobody's, of no time, so that equal contents make equal archives.
-    pub(super) fn of_file(name: &str, bytes: u64) -> [u8; BLOCK] {
-        Self::make(name, bytes, b'0')
+    /// The header of a regular file: nobody's, of no time, so that equal contents make equal archives.
+    pub(super) fn of_file(name: &str, bytes: u64, mode: u32) -> [u8; BLOCK] {
+        Self::make(name, bytes, mode, b'0')
     }
 
     /// The header of a pax extension.
     pub(super) fn of_extension(bytes: u64) -> [u8; BLOCK] {
-        Self::make("pax", bytes, b'x')
+        Self::make("pax", bytes, 0o644, b'x')
     }
 
-    fn make(name: &str, bytes: u64, kind: u8) -> [u8; BLOCK] {
+    fn make(name: &str, bytes: u64, mode: u32, kind: u8) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         let kept = name.len().min(100);
         block[..kept].copy_from_slice(&name.as_bytes()[..kept]);
-        block[100..108].copy_from_slice(b"0000644\0");
+        block[100..108].copy_from_slice(format!("{:07o}\0", mode & 0o7777).as_bytes());
         block[108..116].copy_from_slice(b"0000000\0");
         block[116..124].copy_from_slice(b"0000000\0");
         // Eleven octal digits reach 8 GiB, twice what a bundle may have.
@@ -91,6 +91,17 @@ impl Header {
 fn checksum(block: &[u8; BLOCK]) -> u64 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     sum(&block[..148]) + 8 * u64::from(b' ') + sum(&block[156..])
+}
+
+/// The field of the sum, which the sum itself does not cover: only the forms that tar programs write count, so that no
+/// byte of it can change unseen. Six octal digits, NUL and space; or seven digits and one of the two.
+fn checksum_field(field: &[u8]) -> Option<u64> {
+    let digits = match field {
+        [digits @ .., 0, b' '] | [digits @ .., b' ', 0] if digits.len() == 6 => digits,
+        [digits @ .., 0 | b' '] if digits.len() == 7 => digits,
+        _ => return None,
+    };
+    digits.iter().all(|digit| matches!(digit, b'0'..=b'7')).then(|| number(digits)).flatten()
 }
 
 /// A field up to its first NUL.
@@ -187,13 +198,34 @@ mod tests {
 
     #[test]
     fn a_header_is_read_back_and_one_changed_byte_is_noticed() {
-        let block = Header::of_file("a/b", 1_234_567);
+        let block = Header::of_file("a/b", 1_234_567, 0o644);
         let header = Header::parse(&block).unwrap();
         assert_eq!((header.name.as_slice(), header.kind, header.bytes), (&b"a/b"[..], Kind::File, 1_234_567));
         for at in 0..500 {
-            let mut changed = block;
-            changed[at] ^= 0x10;
-            assert_ne!(Header::parse(&changed).as_ref(), Some(&header), "byte {at}");
+            for bit in 0..8 {
+                let mut changed = block;
+                changed[at] ^= 1 << bit;
+                assert_ne!(Header::parse(&changed).as_ref(), Some(&header), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_taken_in_the_forms_that_are_written_and_in_no_other() {
+        for right in [&b"007654\0 "[..], b"007654 \0", b"0007654\0", b"0007654 "] {
+            assert_eq!(checksum_field(right), Some(0o7654), "{right:?}");
+        }
+        for wrong in [
+            &b"  7654\0 "[..],
+            b" 07654\0 ",
+            b"007654\0\0",
+            b"007654  ",
+            b"00007654",
+            b"007658\0 ",
+            b"00765\0\0 ",
+            b"\x80\0\0\0\0\0\x0f\xac",
+        ] {
+            assert_eq!(checksum_field(wrong), None, "{wrong:?}");
         }
     }
 

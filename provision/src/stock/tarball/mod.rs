@@ -163,6 +163,21 @@ pub enum TarballError {
     Place(#[from] PlaceError),
 }
 
+impl TarballError {
+    /// Whether bytes damaged on their way could be the cause, so that fetching them again could help.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownCompression
+                | Self::Compression { .. }
+                | Self::Truncated
+                | Self::NotTar
+                | Self::Digest { .. }
+        )
+    }
+}
+
 /// Unpacks an archive into an empty folder. After an error the folder holds anything: the caller removes it.
 ///
 /// # Errors

@@ -25,17 +25,17 @@ pub struct Packed {
     pub bytes: u64,
 }
 
-/// Writes the members, files in `folder`, as `.tar.zst` to `to`, and syncs it.
+/// Writes the members, files in `folder`, as `.tar.zst` to `to`, and syncs it. `mode` is that of every file.
 ///
 /// # Errors
 /// A member that is not what its description says, or the disk.
-pub fn pack(folder: &Path, members: &[Member], to: &Path) -> Result<Packed, TarballError> {
+pub fn pack(folder: &Path, members: &[Member], mode: u32, to: &Path) -> Result<Packed, TarballError> {
     let file = File::create(to).at("make", to)?;
     let hashing = Hashing { inner: io::BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
     let mut out = zstd::stream::write::Encoder::new(hashing, LEVEL).at("write", to)?;
     out.include_checksum(true).at("write", to)?;
     for member in members {
-        write(&mut out, folder, member, to)?;
+        write(&mut out, folder, member, (mode, to))?;
     }
     out.write_all(&[0; 2 * BLOCK]).at("write", to)?;
     let hashing = out.finish().at("write", to)?;
@@ -44,7 +44,12 @@ pub fn pack(folder: &Path, members: &[Member], to: &Path) -> Result<Packed, Tarb
     Ok(Packed { sha256: digest::hex(&hashing.hash.finalize()), bytes: hashing.bytes })
 }
 
-fn write(out: &mut impl Write, folder: &Path, member: &Member, to: &Path) -> Result<(), TarballError> {
+fn write(
+    out: &mut impl Write,
+    folder: &Path,
+    member: &Member,
+    (mode, to): (u32, &Path),
+) -> Result<(), TarballError> {
     let path = folder.join(&member.path);
     if member.path.len() > NAME_BYTES {
         let records = Extension::of_path(&member.path);
@@ -52,7 +57,7 @@ fn write(out: &mut impl Write, folder: &Path, member: &Member, to: &Path) -> Res
         out.write_all(&records).at("write", to)?;
         pad(out, records.len() as u64).at("write", to)?;
     }
-    out.write_all(&Header::of_file(&member.path, member.bytes)).at("write", to)?;
+    out.write_all(&Header::of_file(&member.path, member.bytes, mode)).at("write", to)?;
     let mut file = File::open(&path).at("open", &path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

@@ -94,8 +94,8 @@ fn our_archives_are_the_same_each_time_and_others_read_them() {
     }
     let members: Vec<_> = files.iter().map(|(path, content)| member(path, content)).collect();
     let archive = folder.path().join("one.tar.zst");
-    let packed = pack(folder.path(), &members, &archive).unwrap();
-    assert_eq!(pack(folder.path(), &members, &folder.path().join("two.tar.zst")).unwrap(), packed);
+    let packed = pack(folder.path(), &members, 0o644, &archive).unwrap();
+    assert_eq!(pack(folder.path(), &members, 0o644, &folder.path().join("two.tar.zst")).unwrap(), packed);
     assert_eq!(digest::of_file(&archive, u64::MAX - 1).unwrap(), (packed.sha256, packed.bytes));
     let plain = zstd::stream::decode_all(File::open(&archive).unwrap()).unwrap();
     let mut theirs = tar::Archive::new(plain.as_slice());
@@ -116,7 +116,7 @@ fn our_archives_are_the_same_each_time_and_others_read_them() {
     let mut changed = members.clone();
     changed[1].sha256 = digest::of(b"");
     assert!(matches!(
-        pack(folder.path(), &changed, &archive),
+        pack(folder.path(), &changed, 0o644, &archive),
         Err(TarballError::Digest { path, .. }) if path == "net/a.onnx"
     ));
 }

@@ -1,0 +1,222 @@
+//! ONNX Runtime through a store: for machines that reach no package registry.
+//!
+//! `runtimes/onnxruntime/{version}/runtime.tar.zst`, and beside it `manifest.json` with the digest of every file; the
+//! manifest is written last, so a runtime is there whole or not at all.
+
+use std::fs;
+use std::path::Path;
+
+use common::home::{Home, ONNXRUNTIME_VERSION};
+use common::model::manifest::is_inside;
+use common::object_key;
+use common::port::object_store::ObjectStore as _;
+use common::port::object_store::content::Content;
+use serde::{Deserialize, Serialize};
+
+use super::cache_dir::{Download, Identity, PART_BYTES};
+use super::depot::{Depot, DepotError, found};
+use super::fetch::FetchError;
+use super::push::{PushError, put_once};
+use super::tarball::{self, Member, Packed, TarballError};
+use crate::place::{At as _, Lock, PlaceError};
+use crate::progress::Progress;
+use crate::{digest, runtime};
+
+/// Name of the runtime in the store.
+const NAME: &str = "onnxruntime";
+const SCHEMA: &str = "rollcall/runtime/1";
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+/// Most files of a runtime.
+const FILES_MAX: usize = 64;
+/// What the lock of every installation of the library is called.
+const LOCK: &str = "onnxruntime";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuntimeManifest {
+    schema: String,
+    name: String,
+    version: String,
+    files: Vec<RuntimeFile>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuntimeFile {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Why the library did not get into the store, or out of it.
+#[derive(Debug, thiserror::Error)]
+pub enum StockedRuntimeError {
+    /// It is not installed here.
+    #[error("ONNX Runtime {version} is not installed here, or damaged")]
+    NotHere {
+        /// The version that this program works with.
+        version: &'static str,
+    },
+    /// The store has none.
+    #[error("the store has no ONNX Runtime {version}: {store}")]
+    NotThere {
+        /// The version that this program works with.
+        version: &'static str,
+        /// Its address.
+        store: String,
+    },
+    /// The manifest in the store is none.
+    #[error("the manifest `{key}` is refused: {detail}")]
+    Manifest {
+        /// Its key.
+        key: String,
+        /// Why.
+        detail: String,
+    },
+    /// The archive lies.
+    #[error("the archive of ONNX Runtime is refused")]
+    Archive(#[source] TarballError),
+    /// The archive did not arrive.
+    #[error("the archive of ONNX Runtime could not be fetched")]
+    Fetch(#[from] FetchError),
+    /// It was not sent.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The store.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+    /// The disk.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+fn manifest_key() -> String {
+    format!("{}manifest.json", object_key::runtime(NAME, ONNXRUNTIME_VERSION))
+}
+
+fn archive_key() -> String {
+    format!("{}runtime.tar.zst", object_key::runtime(NAME, ONNXRUNTIME_VERSION))
+}
+
+/// Puts the library that is installed here into a store; says whether it was new there.
+///
+/// # Errors
+/// Any [`StockedRuntimeError`].
+pub fn push(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<bool, StockedRuntimeError> {
+    if !runtime::is_installed(home) {
+        return Err(StockedRuntimeError::NotHere { version: ONNXRUNTIME_VERSION });
+    }
+    let folder = home.onnxruntime();
+    let members = members_in(&folder)?;
+    let files = members.iter().map(|member| RuntimeFile {
+        path: member.path.clone(),
+        bytes: member.bytes,
+        sha256: member.sha256.clone(),
+    });
+    let manifest = RuntimeManifest {
+        schema: SCHEMA.to_owned(),
+        name: NAME.to_owned(),
+        version: ONNXRUNTIME_VERSION.to_owned(),
+        files: files.collect(),
+    };
+    let json = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| StockedRuntimeError::Manifest { key: manifest_key(), detail: error.to_string() })?;
+    let lock = Lock::acquire(home, "push-runtime", || progress.step("waiting for another process"))?;
+    let partial = lock.partial()?;
+    let archive = partial.path().join("runtime.tar.zst");
+    progress.step(&format!("packing ONNX Runtime {ONNXRUNTIME_VERSION}"));
+    let packed = tarball::pack(&folder, &members, 0o755, &archive).map_err(PushError::Pack)?;
+    progress.step(&format!("sending it to {} ({:.1} MB)", depot.address(), packed.bytes as f64 / 1e6));
+    put_once(depot, &archive_key(), Content::File(archive), &packed, "application/zstd")?;
+    let described = Packed { sha256: digest::of(&json), bytes: json.len() as u64 };
+    Ok(put_once(depot, &manifest_key(), Content::from(json), &described, "application/json")?)
+}
+
+/// The files right in a folder.
+fn members_in(folder: &Path) -> Result<Vec<Member>, PlaceError> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir(folder).at("read", folder)?.flatten() {
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if path.is_file() {
+            let (sha256, bytes) = digest::of_file(&path, runtime::LIBRARY_BYTES_MAX).at("read", &path)?;
+            members.push(Member { path: name, bytes, sha256, required: true });
+        }
+    }
+    members.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(members)
+}
+
+/// Installs the library out of a store, unless it is there; says whether it had to.
+///
+/// # Errors
+/// Any [`StockedRuntimeError`]; the folder is complete or absent afterwards.
+pub fn ensure(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<bool, StockedRuntimeError> {
+    if runtime::is_installed(home) {
+        return Ok(false);
+    }
+    let lock = Lock::acquire(home, LOCK, || progress.step("waiting for another installation"))?;
+    if runtime::is_installed(home) {
+        return Ok(false);
+    }
+    let members = offered(depot)?;
+    let key = archive_key();
+    let info = depot.wait(depot.store().head(&key)).map_err(DepotError::from)?;
+    let identity = Identity { bytes: info.bytes, etag: info.etag.unwrap_or_default() };
+    if identity.bytes > runtime::LIBRARY_BYTES_MAX {
+        let bytes_max = runtime::LIBRARY_BYTES_MAX;
+        return Err(DepotError::TooLarge { bytes: identity.bytes, bytes_max }.into());
+    }
+    let cache = home.cache().join("runtimes");
+    let download = Download::open(&cache, &format!("{NAME}-{ONNXRUNTIME_VERSION}"), &identity, PART_BYTES)?;
+    progress.step(&format!(
+        "fetching ONNX Runtime {ONNXRUNTIME_VERSION} ({:.1} MB)",
+        identity.bytes as f64 / 1e6
+    ));
+    depot.fetch(&key, &identity, &download, progress)?;
+    progress.step("unpacking and checking every file");
+    let partial = lock.partial()?;
+    let new = partial.path().join("new");
+    fs::create_dir(&new).at("make", &new)?;
+    let unpacked = fs::File::open(download.path())
+        .map_err(TarballError::Read)
+        .and_then(|archive| tarball::unpack(archive, &members, &new));
+    // Whatever it is, it is not needed any more: a refused one must not be gone on with.
+    download.remove()?;
+    unpacked.map_err(StockedRuntimeError::Archive)?;
+    partial.publish("new", &home.onnxruntime())?;
+    if runtime::is_installed(home) {
+        Ok(true)
+    } else {
+        let detail = format!("it does not describe a library with its `{}`", runtime::DIGEST_FILE);
+        Err(StockedRuntimeError::Manifest { key: manifest_key(), detail })
+    }
+}
+
+fn offered(depot: &Depot) -> Result<Vec<Member>, StockedRuntimeError> {
+    let key = manifest_key();
+    let json = found(depot.wait(depot.store().read(&key, MANIFEST_BYTES_MAX))).map_err(DepotError::from)?;
+    let json = json.ok_or_else(|| StockedRuntimeError::NotThere {
+        version: ONNXRUNTIME_VERSION,
+        store: depot.address().to_owned(),
+    })?;
+    let refused = |detail: String| StockedRuntimeError::Manifest { key: key.clone(), detail };
+    let manifest: RuntimeManifest =
+        serde_json::from_slice(&json).map_err(|error| refused(error.to_string()))?;
+    if (manifest.schema.as_str(), manifest.name.as_str()) != (SCHEMA, NAME)
+        || manifest.version != ONNXRUNTIME_VERSION
+    {
+        let described = format!("`{}` of {} {}", manifest.schema, manifest.name, manifest.version);
+        return Err(refused(format!("it describes {described}")));
+    }
+    if manifest.files.len() > FILES_MAX {
+        return Err(refused(format!("it names more than {FILES_MAX} files")));
+    }
+    let member = |file: RuntimeFile| {
+        if !is_inside(&file.path) || file.bytes > runtime::LIBRARY_BYTES_MAX {
+            return Err(refused(format!("it names `{}` of {} bytes", file.path, file.bytes)));
+        }
+        Ok(Member { path: file.path, bytes: file.bytes, sha256: file.sha256, required: true })
+    };
+    manifest.files.into_iter().map(member).collect()
+}

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Proves `provision.sh --device cpu` in a bare Debian: a root of its own made by debootstrap, beside private Redis,
+# RabbitMQ and S3 servers. The worker that it leaves running does a job; a second run changes nothing; `--uninstall`
+# leaves nothing. Prints a line for each of these with its figure, and ends with code 1 at the first that does not hold.
+#
+# usage: bare_root.sh --bin FOLDER --home DIR [--base DIR]
+#   --bin FOLDER  rollcall, rollcall-worker, rollcall-provision and rollcall-local
+#   --home DIR    a ROLLCALL_HOME with the starter bundle and ONNX Runtime, which go into the store
+#   --base DIR    a bare root that is copied; made there if it does not exist [default: made anew each time]
+# Needs root, debootstrap, redis-server, rabbitmq-server, and a Debian mirror (ROLLCALL_TEST_MIRROR).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(cd "$here/../.." && pwd)
+mirror=${ROLLCALL_TEST_MIRROR:-http://deb.debian.org/debian}
+bin='' home='' base=''
+while (($#)); do
+  case $1 in
+    --bin) bin=$(cd "$2" && pwd); shift 2 ;;
+    --home) home=$(cd "$2" && pwd); shift 2 ;;
+    --base) base=$2; shift 2 ;;
+    *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  esac
+done
+[[ -n $bin && -n $home ]] || { echo 'error: --bin and --home are needed' >&2; exit 2; }
+[[ $(id -u) == 0 ]] || { echo 'error: this has to run as root' >&2; exit 2; }
+
+tmp=$(mktemp -d /tmp/rollcall-bare.XXXXXX)
+root=$tmp/root began=$SECONDS
+chmod 755 "$tmp"
+
+ok() { printf 'ok      %4d s  %s\n' $((SECONDS - began)) "$*"; }
+die() { printf 'FAILED  %4d s  %s\n' $((SECONDS - began)) "$*" >&2; exit 1; }
+
+clear_up() {
+  local code=$? pid
+  trap - EXIT
+  # A loop that a failed run left.
+  if pid=$(cat "$root/run/rollcall/supervisor.pid" 2>/dev/null); then kill "$pid" 2>/dev/null || true; sleep 2; fi
+  "$bin/rollcall-local" stop --dir "$tmp/servers" >/dev/null 2>&1 || true
+  if mountpoint -q "$root/proc"; then umount "$root/proc" || umount -l "$root/proc"; fi
+  if ((code != 0)) && [[ -f $root/var/log/rollcall/worker.log ]]; then tail -n 20 "$root/var/log/rollcall/worker.log" >&2; fi
+  # Never across a mount.
+  rm -rf --one-file-system "$tmp"
+  exit "$code"
+}
+trap clear_up EXIT
+trap 'exit 130' INT TERM HUP
+
+inside() {
+  env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+    AWS_ACCESS_KEY_ID="$AWS_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$AWS_SECRET_ACCESS_KEY" \
+    AWS_REGION="${AWS_REGION:-us-east-1}" AWS_ENDPOINT_URL_S3="$AWS_ENDPOINT_URL_S3" \
+    chroot "$root" "$@"
+}
+
+# everything: all that lies in the root, with mode, owner and content, but for what apt, dpkg and the programs of the system
+# keep for themselves
+everything() {
+  (
+    cd "$root"
+    find . -xdev \( -path ./proc -o -path ./tmp -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log \
+      -o -path ./var/lib/dpkg \) -prune -o ! -name '*-' ! -path ./etc/ld.so.cache ! -type d -printf '%m %u %g %y %p %l\n' |
+      LC_ALL=C sort >"$tmp/names"
+    cat "$tmp/names"
+    awk '$4 == "f" { print $5 }' "$tmp/names" | tr '\n' '\0' | xargs -0 sha256sum
+    # Folders without their times.
+    find . -xdev \( -path ./proc -o -path ./tmp -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log \
+      -o -path ./var/lib/dpkg \) -prune -o -type d -print | LC_ALL=C sort
+    chroot . dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' | grep -v not-installed
+  )
+}
+
+# ---- the servers and what they hold
+
+timeout 120 "$bin/rollcall-local" start --dir "$tmp/servers" --redis --amqp --s3 rollcall >"$tmp/exports" || die 'the servers do not start'
+eval "$(grep '^export ' "$tmp/exports")"
+store=$ROLLCALL_STORE_URL
+unset ROLLCALL_BUNDLE ROLLCALL_DEVICE
+started=$SECONDS
+ROLLCALL_HOME=$home timeout 120 "$bin/rollcall-provision" push "$home/bundles/starter/current" "$store" 2>>"$tmp/log"
+ROLLCALL_HOME=$home timeout 120 "$bin/rollcall-provision" pack-runtime "$store" 2>>"$tmp/log"
+line=$(ROLLCALL_HOME=$home timeout 300 "$bin/rollcall-provision" release push "$store" --presign 1 --json 2>>"$tmp/log")
+url=$(grep -o '"presigned":"[^"]*"' <<<"$line" | cut -d'"' -f4)
+address=$(grep -o '"release":"[^"]*"' <<<"$line" | cut -d'"' -f4)
+digest=$(grep -o '"sha256":"[0-9a-f]*"' <<<"$line" | cut -d'"' -f4)
+ok "bundle, ONNX Runtime and release are in the store, after $((SECONDS - started)) s"
+
+# ---- the machine
+
+if [[ -z $base ]]; then base=$tmp/base; fi
+if [[ ! -f $base/etc/debian_version ]]; then debootstrap --variant=minbase bookworm "$base" "$mirror" >>"$tmp/log" 2>&1; fi
+cp -a "$base" "$root"
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+mount -t proc proc "$root/proc"
+cp "$repository/provision/provision.sh" "$root/tmp/provision.sh"
+everything >"$tmp/before"
+ok "a bare $(cat "$root/etc/debian_version") with $(chroot "$root" dpkg-query -W | wc -l) packages"
+
+provision() { inside timeout 900 bash /tmp/provision.sh "$@" >"$tmp/said" 2>&1; }
+arguments=(--store "$store" --redis-url "$ROLLCALL_REDIS_URL" --queue-url "$ROLLCALL_AMQP_URL" --device cpu)
+
+provision --release "$url" --sha256 "$digest" "${arguments[@]}" --dry-run || die "--dry-run: $(tail -n 3 "$tmp/said")"
+everything >"$tmp/now"
+cmp -s "$tmp/before" "$tmp/now" || die "--dry-run changed something: $(diff "$tmp/before" "$tmp/now" | head -n 5)"
+ok '--dry-run changes nothing'
+
+wrong=$(printf '0%.0s' {1..64})
+if provision --release "$url" --sha256 "$wrong" "${arguments[@]}"; then die 'a wrong digest is taken'; fi
+grep -q "has the digest $digest, not $wrong" "$tmp/said" || die "a wrong digest: $(tail -n 5 "$tmp/said")"
+[[ ! -e $root/opt/rollcall/current ]] || die 'a release of a wrong digest is installed'
+ok 'a wrong digest is refused'
+
+started=$SECONDS
+provision --release "$url" --sha256 "$digest" "${arguments[@]}" || die "provisioning: $(tail -n 20 "$tmp/said")"
+cp "$tmp/said" "$tmp/first"
+ok "provisioned and seen after $((SECONDS - started)) s: $(grep -c '^ok ' "$tmp/first") checks ok, $(grep -c '^warning ' "$tmp/first" || true) warnings"
+
+# ---- a job
+
+export ROLLCALL_QUEUE_URL=$ROLLCALL_AMQP_URL
+job=$(timeout 60 "$bin/rollcall" submit "$repository/tests/audio/sample.wav")
+timeout 120 "$bin/rollcall" wait "$job" >/dev/null || die "the job: $(timeout 10 "$bin/rollcall" status "$job" --json)"
+record=$(timeout 10 "$bin/rollcall" status "$job" --json)
+worker=$(grep -o '"worker": *"[^"]*"' <<<"$record" | cut -d'"' -f4)
+here_id=$(timeout 10 "$bin/rollcall" workers --json | grep -o '"id": *"[^"]*"' | cut -d'"' -f4)
+[[ -n $worker && $worker == "$here_id" ]] || die "the job was done by '$worker', the worker is '$here_id'"
+ok "job $job completed by $worker"
+
+# ---- once more
+
+everything >"$tmp/after"
+supervisor=$(cat "$root/run/rollcall/supervisor.pid")
+child=$(pgrep -P "$supervisor" -f 'rollcall-worker serve')
+started=$SECONDS
+provision --release "$url" --sha256 "$digest" "${arguments[@]}" || die "the second run: $(tail -n 20 "$tmp/said")"
+everything >"$tmp/now"
+cmp -s "$tmp/after" "$tmp/now" || die "the second run changed something: $(diff "$tmp/after" "$tmp/now" | head -n 5)"
+[[ $(cat "$root/run/rollcall/supervisor.pid") == "$supervisor" && $(pgrep -P "$supervisor" -f 'rollcall-worker serve') == "$child" ]] || die 'the second run started another worker'
+ok "a second run changes nothing, in $((SECONDS - started)) s; the same worker runs"
+
+kill -9 "$child"
+for ((tries = 0; tries < 100; tries++)); do
+  now=$(pgrep -P "$supervisor" -f 'rollcall-worker serve' || true)
+  if [[ -n $now && $now != "$child" ]]; then break; fi
+  sleep 0.1
+done
+[[ -n $now && $now != "$child" ]] || die 'a killed worker is not started again within 10 s'
+ok 'a killed worker is started again'
+
+provision --release "$address" --sha256 "$digest" "${arguments[@]}" --env ROLLCALL_LOG=debug || die "another setting: $(tail -n 20 "$tmp/said")"
+[[ $(cat "$root/run/rollcall/supervisor.pid") != "$supervisor" && ! -d /proc/$now ]] || die 'another setting does not restart the worker'
+grep -q '^ROLLCALL_LOG="debug"$' "$root/etc/rollcall/rollcall.env" || die 'a setting is not kept'
+ok 'another setting restarts the worker'
+
+# ---- and away
+
+provision --uninstall --dry-run || die "--uninstall --dry-run: $(tail -n 5 "$tmp/said")"
+[[ -d $root/opt/rollcall ]] || die '--uninstall --dry-run removes something'
+supervisor=$(cat "$root/run/rollcall/supervisor.pid")
+child=$(pgrep -P "$supervisor" -f 'rollcall-worker serve')
+provision --uninstall || die "--uninstall: $(tail -n 20 "$tmp/said")"
+[[ ! -d /proc/$supervisor && ! -d /proc/$child ]] || die 'something still runs'
+everything >"$tmp/now"
+cmp -s "$tmp/before" "$tmp/now" || die "--uninstall leaves something: $(diff "$tmp/before" "$tmp/now" | head -n 20)"
+left=$(find "$root/tmp" "$root/var/log" "$root/var/cache" -iname '*rollcall*' | head -n 3)
+[[ -z $left ]] || die "--uninstall leaves $left"
+ok '--uninstall leaves nothing'
+provision --uninstall || die "a second --uninstall: $(tail -n 5 "$tmp/said")"
+ok 'a second --uninstall finds nothing to do'
