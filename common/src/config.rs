@@ -34,8 +34,14 @@ pub struct Settings {
     pub log: Option<String>,
     /// `text` or `json`.
     pub log_format: Option<String>,
+    /// Minisign public keys whose signatures on bundles are believed.
+    pub bundle_keys: Option<Vec<String>>,
+    /// Whether bundles have to be signed by one of them.
+    pub require_signature: Option<bool>,
     /// Prefixes outside the store that jobs may name.
     pub allow: Option<Vec<String>>,
+    /// Signs webhooks.
+    pub webhook_secret: Option<String>,
 }
 
 /// Why a settings file is refused.

@@ -3,6 +3,7 @@
 //! ```text
 //! bundles/{name}/{version}/manifest.json …   one folder per version, complete or absent (renamed into place)
 //! bundles/{name}/current                     symbolic link to the version in use
+//! bundles/{name}/previous                    symbolic link to the version in use before, for `rollback`
 //! runtimes/onnxruntime/{version}/libonnxruntime.so
 //! cache/                                     downloads that may be deleted at any time
 //! partial/                                   folders being written; what a killed program left is removed by the next
@@ -69,6 +70,12 @@ impl Home {
     #[must_use]
     pub fn bundle_current(&self, name: &str) -> PathBuf {
         self.bundle(name).join("current")
+    }
+
+    /// The link to the version of a bundle that was in use before.
+    #[must_use]
+    pub fn bundle_previous(&self, name: &str) -> PathBuf {
+        self.bundle(name).join("previous")
     }
 
     /// The folder of the ONNX Runtime release this build uses.

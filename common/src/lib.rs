@@ -14,4 +14,5 @@ pub mod model;
 pub mod object_key;
 pub mod port;
 pub mod random;
+pub mod reach;
 pub mod speech;

@@ -79,6 +79,24 @@ pub fn bundle_manifest(name: &str, version: &str) -> String {
     format!("{BUNDLES}{name}/{version}/manifest.json")
 }
 
+/// The folder of every version of a bundle: `bundles/{name}/`.
+#[must_use]
+pub fn bundle(name: &str) -> String {
+    format!("{BUNDLES}{name}/")
+}
+
+/// The folder of one version of a bundle: `bundles/{name}/{version}/`. Earlier deployments have a folder `latest` too.
+#[must_use]
+pub fn bundle_version(name: &str, version: &str) -> String {
+    format!("{BUNDLES}{name}/{version}/")
+}
+
+/// The signature of a bundle's manifest: `bundles/{name}/{version}/manifest.json.minisig`.
+#[must_use]
+pub fn bundle_signature(name: &str, version: &str) -> String {
+    format!("{}.minisig", bundle_manifest(name, version))
+}
+
 /// The pointer to a bundle's newest version: `bundles/{name}/latest`.
 #[must_use]
 pub fn bundle_latest(name: &str) -> String {
@@ -124,6 +142,7 @@ mod tests {
         assert_eq!(document(job, "segments.json"), format!("results/{text}/segments.json"));
         assert_eq!(inbox_upload(job), format!("inbox/tmp/{text}"));
         assert_eq!(bundle_latest("starter"), "bundles/starter/latest");
+        assert_eq!(bundle_signature("starter", "1"), "bundles/starter/1/manifest.json.minisig");
         assert_eq!(release_digest("1", "t"), "releases/1/t/rollcall.tar.zst.sha256");
     }
 

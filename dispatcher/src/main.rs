@@ -2,21 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use dispatcher::cli::{Cli, Command};
-use dispatcher::command::score;
-use dispatcher::output;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use dispatcher::cli::Cli;
+use dispatcher::program;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Score(arguments) => {
-            let json = arguments.json;
-            score::run(&arguments.into()).map(|report| output::score(&report, json))
-        }
-    };
-    match done {
-        Ok(written) => output::status(written).into(),
-        Err(error) => output::failure(&error).into(),
+    let matches = Cli::command().get_matches();
+    // What was parsed by the same definition has its shape.
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => program::run(cli, &matches),
+        Err(error) => error.exit(),
     }
 }

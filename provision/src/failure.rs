@@ -1,11 +1,17 @@
 //! What a user is told when something fails: hints and the exit code, decided by the kind of error in one place.
 
+use std::error::Error;
+use std::fmt;
 use std::io::ErrorKind;
 
+use common::config::SettingsError;
 use common::model::manifest::ManifestError;
+use common::model::onnx::OnnxError;
 
 use crate::build::BuildError;
+use crate::onnx::DescribedError;
 use crate::place::PlaceError;
+use crate::recipe::community1::Community1Error;
 use crate::runtime::RuntimeError;
 use crate::selftest::SelfTestError;
 use crate::verify::VerifyError;
@@ -23,6 +29,20 @@ pub enum Failure {
         /// The name.
         name: String,
     },
+    /// An option of another bundle.
+    #[error("`{option}` does not go with bundle `{name}`")]
+    NotForThisBundle {
+        /// The option.
+        option: &'static str,
+        /// The bundle.
+        name: String,
+    },
+    /// community-1 without its files.
+    #[error("bundle `community-1` is made from files that you bring")]
+    NoFiles,
+    /// A described bundle without its description.
+    #[error("bundle `onnx` needs a manifest that describes it")]
+    NoManifest,
     /// No such installed bundle.
     #[error("no bundle named `{name}` is installed")]
     NotInstalled {
@@ -53,17 +73,53 @@ pub enum Failure {
         #[source]
         source: SelfTestError,
     },
+    /// What works with a store.
+    #[error(transparent)]
+    Stock(Stock),
+    /// The settings file.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The home folder, or the output.
     #[error("cannot read or write")]
     Io(#[from] std::io::Error),
 }
 
+/// A failure of a command that works with a store; such commands may be left out of a build.
+pub trait StockFailure: Error + Send + Sync + 'static {
+    /// See [`Failure::exit_code`].
+    fn exit_code(&self) -> u8;
+    /// See [`Failure::hints`].
+    fn hints(&self) -> Vec<String>;
+}
+
+/// Any [`StockFailure`].
+#[derive(Debug)]
+pub struct Stock(pub Box<dyn StockFailure>);
+
+impl fmt::Display for Stock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Stock {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 impl Failure {
-    /// 1 the request failed; 2 wrong usage or configuration; 3 the package registry cannot be reached.
+    /// 1 the request failed; 2 wrong usage or configuration; 3 the package registry or a service cannot be reached.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoHome | Self::NoRecipe { .. } => 2,
+            Self::NoHome
+            | Self::NoRecipe { .. }
+            | Self::NotForThisBundle { .. }
+            | Self::NoFiles
+            | Self::NoManifest
+            | Self::Settings(_) => 2,
+            Self::Stock(failure) => failure.0.exit_code(),
             Self::Runtime(RuntimeError::Wheel(WheelError::Download { .. }))
             | Self::Build { source: BuildError::Wheel(WheelError::Download { .. }), .. } => 3,
             _ => 1,
@@ -75,13 +131,26 @@ impl Failure {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::NoHome => vec!["set `ROLLCALL_HOME` to a folder with 200 MB to spare".to_owned()],
-            Self::NoRecipe { .. } => vec!["the bundle that can be built is `starter`".to_owned()],
+            Self::NoRecipe { .. } => {
+                vec!["what can be built is `starter`, `community-1` and `onnx`".to_owned()]
+            }
+            Self::NotForThisBundle { .. } => {
+                vec!["`rollcall-provision build --help` says which option is for which bundle".to_owned()]
+            }
+            Self::NoFiles => vec![
+                "pass `--from DIR`: the files of pyannote/speaker-diarization-community-1, or a hub cache"
+                    .to_owned(),
+            ],
+            Self::NoManifest => {
+                vec!["pass `--manifest FILE`; `provision/BUNDLES.md` has an example".to_owned()]
+            }
             Self::NotInstalled { .. } => vec!["`rollcall-provision list` shows what is installed".to_owned()],
             Self::Runtime(error) => of_runtime(error),
             Self::Build { source, .. } => of_build(source),
             Self::Verify(error) => of_verify(error),
             Self::NoWorker { source, .. } => of_selftest(source),
-            Self::Io(_) => Vec::new(),
+            Self::Stock(failure) => failure.0.hints(),
+            Self::Settings(_) | Self::Io(_) => Vec::new(),
         }
     }
 }
@@ -106,6 +175,35 @@ fn of_build(error: &BuildError) -> Vec<String> {
         BuildError::Place(error) => of_place(error),
         BuildError::Manifest { .. } => vec![same_checkout()],
         BuildError::Recipe(_) => Vec::new(),
+        BuildError::Community1(error) => of_community1(error),
+        BuildError::Described(error) => of_described(error),
+        BuildError::OtherContents { .. } => {
+            vec!["a version never changes: raise `version` in the manifest".to_owned()]
+        }
+    }
+}
+
+fn of_community1(error: &Community1Error) -> Vec<String> {
+    match error {
+        Community1Error::Missing { .. } => vec![
+            "accept the conditions of pyannote/speaker-diarization-community-1, download its files, and pass their folder, or the hub cache they are in".to_owned(),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn of_described(error: &DescribedError) -> Vec<String> {
+    match error {
+        DescribedError::Manifest { .. } => vec!["`provision/BUNDLES.md` explains every key".to_owned()],
+        DescribedError::Reserved { .. } => vec!["give the bundle another `name`".to_owned()],
+        DescribedError::Differs { .. } => vec![
+            "`sha256sum FILE` and `stat -c %s FILE` tell what belongs into the manifest, if this is the file you mean"
+                .to_owned(),
+        ],
+        DescribedError::Network { source: OnnxError::External { .. }, .. } => vec![
+            "save the network as one file: `onnx.save(model, path, save_as_external_data=False)`".to_owned(),
+        ],
+        _ => Vec::new(),
     }
 }
 
@@ -141,7 +239,7 @@ fn of_wheel(error: &WheelError) -> Vec<String> {
     }
 }
 
-fn of_selftest(error: &SelfTestError) -> Vec<String> {
+pub(crate) fn of_selftest(error: &SelfTestError) -> Vec<String> {
     match error {
         SelfTestError::NoWorker => vec![
             "build it with `cargo build --release -p worker`, or name it with `--worker PATH`".to_owned(),
@@ -152,7 +250,7 @@ fn of_selftest(error: &SelfTestError) -> Vec<String> {
     }
 }
 
-fn of_verify(error: &VerifyError) -> Vec<String> {
+pub(crate) fn of_verify(error: &VerifyError) -> Vec<String> {
     match error {
         VerifyError::Manifest {
             source: ManifestError::Schema { .. } | ManifestError::Malformed(_), ..
@@ -163,7 +261,7 @@ fn of_verify(error: &VerifyError) -> Vec<String> {
     }
 }
 
-fn of_place(error: &PlaceError) -> Vec<String> {
+pub(crate) fn of_place(error: &PlaceError) -> Vec<String> {
     match error.source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => vec![disk()],
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -173,7 +271,7 @@ fn of_place(error: &PlaceError) -> Vec<String> {
     }
 }
 
-fn disk() -> String {
+pub(crate) fn disk() -> String {
     "free 300 MB, or set `ROLLCALL_HOME` and `TMPDIR` to folders on another disk".to_owned()
 }
 

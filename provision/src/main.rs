@@ -1,18 +1,24 @@
-//! `rollcall-provision`: makes, checks and lists model bundles, and installs ONNX Runtime.
+//! `rollcall-provision`: makes, checks, keeps and passes on model bundles, and installs ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::config::Settings;
 use common::home::Home;
-use provision::build::{self, Options};
-use provision::cli::{Cli, Command, SourceArgs};
+use provision::build::{self, BuildError, Built, Options};
+use provision::cli::{Cli, Clustering, Command, SourceArgs};
 use provision::failure::Failure;
+use provision::onnx::Described;
 use provision::output::{self, Steps};
 use provision::progress::Progress;
 use provision::recipe::Recipe;
+use provision::recipe::community1::{self, Repository, Variant};
 use provision::wheel::Source;
-use provision::{installed, runtime, selftest, verify};
+use provision::{installed, runtime, selftest, stock, verify};
+
+/// What `build` calls a bundle that a user describes.
+const ONNX: &str = "onnx";
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -25,17 +31,33 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let home = cli.home.map(Home::at).or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
+    let settings = Settings::read(cli.config.as_deref())?;
+    let named = cli.home.or_else(|| settings.home.clone()).map(Home::at);
+    let home = named.or_else(|| Home::from_environment(|name| std::env::var(name).ok()));
     let home = home.ok_or(Failure::NoHome)?;
     let steps = Steps::default();
     match cli.command {
-        Command::Build { name, source, worker, no_selftest } => {
+        Command::Build { name, source, worker, no_selftest, manifest, sliding_mean, clustering } => {
             let worker = if no_selftest { None } else { Some(worker_of(&name, worker.as_deref())?) };
-            build(&home, &name, &source_of(source), worker.as_deref(), &steps)
+            let bench = Bench { home: &home, worker: worker.as_deref(), steps: &steps };
+            let variant = Variant { sliding: sliding_mean, linkage: clustering == Clustering::Ahc };
+            match name.as_str() {
+                _ if name != community1::NAME && variant != Variant::EXACT => {
+                    Err(Failure::NotForThisBundle { option: "--sliding-mean` and `--clustering", name })
+                }
+                onnx if onnx != ONNX && manifest.is_some() => {
+                    Err(Failure::NotForThisBundle { option: "--manifest", name })
+                }
+                community1::NAME => build_community1(&bench, &source, &variant),
+                ONNX => build_onnx(&bench, source, manifest.as_deref()),
+                _ => build_recipe(&bench, &name, &source_of(source)),
+            }
         }
         Command::Runtime { source } => install_runtime(&home, &source_of(source), &steps),
         Command::Verify { bundle } => verify(&home, bundle),
-        Command::List { json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
+        Command::List { store: Some(store), json } => stock::list(&store, json),
+        Command::Stock(command) => stock::run(command, &home, &settings, &steps),
     }
 }
 
@@ -50,23 +72,49 @@ fn worker_of(name: &str, named: Option<&Path>) -> Result<PathBuf, Failure> {
         .map_err(|source| Failure::NoWorker { name: name.to_owned(), source })
 }
 
-fn build(
-    home: &Home,
-    name: &str,
-    source: &Source,
-    worker: Option<&Path>,
-    steps: &Steps,
-) -> Result<(), Failure> {
-    let recipe = Recipe::of(name).ok_or_else(|| Failure::NoRecipe { name: name.to_owned() })?;
-    if worker.is_some() {
-        install_runtime(home, source, steps)?;
+/// What every build works with.
+struct Bench<'a> {
+    home: &'a Home,
+    worker: Option<&'a Path>,
+    steps: &'a Steps,
+}
+
+impl Bench<'_> {
+    fn runtime(&self, source: &Source) -> Result<(), Failure> {
+        if self.worker.is_some() { install_runtime(self.home, source, self.steps) } else { Ok(()) }
     }
-    let options = Options { home, source, worker };
-    let built = build::build(&recipe, &options, steps)
-        .map_err(|source| Failure::Build { name: name.to_owned(), source })?;
-    let state = if built.fresh { "built" } else { "was there already" };
-    steps.step(&format!("bundle {name}@{} {state}: {}", recipe.version, built.folder.display()));
-    Ok(())
+
+    fn tell(&self, name: &str, version: &str, built: Result<Built, BuildError>) -> Result<(), Failure> {
+        let built = built.map_err(|source| Failure::Build { name: name.to_owned(), source })?;
+        let state = if built.fresh { "built" } else { "was there already" };
+        self.steps.step(&format!("bundle {name}@{version} {state}: {}", built.folder.display()));
+        Ok(())
+    }
+}
+
+fn build_recipe(bench: &Bench<'_>, name: &str, source: &Source) -> Result<(), Failure> {
+    let recipe = Recipe::of(name).ok_or_else(|| Failure::NoRecipe { name: name.to_owned() })?;
+    bench.runtime(source)?;
+    let options = Options { home: bench.home, source, worker: bench.worker };
+    bench.tell(name, recipe.version, build::build(&recipe, &options, bench.steps))
+}
+
+fn build_community1(bench: &Bench<'_>, source: &SourceArgs, variant: &Variant) -> Result<(), Failure> {
+    let folder = source.from.as_deref().ok_or(Failure::NoFiles)?;
+    let failed = |source: BuildError| Failure::Build { name: community1::NAME.to_owned(), source };
+    let repository = Repository::read(folder).map_err(|source| failed(source.into()))?;
+    bench.runtime(&Source::Registry { python: source.python.clone() })?;
+    let built = build::community1(&repository, variant, bench.home, bench.worker, bench.steps);
+    bench.tell(community1::NAME, &repository.version(variant), built)
+}
+
+fn build_onnx(bench: &Bench<'_>, source: SourceArgs, manifest: Option<&Path>) -> Result<(), Failure> {
+    let manifest = manifest.ok_or(Failure::NoManifest)?;
+    let failed = |source: BuildError| Failure::Build { name: ONNX.to_owned(), source };
+    let described = Described::read(manifest).map_err(|source| failed(source.into()))?;
+    bench.runtime(&source_of(source))?;
+    let built = build::described(&described, bench.home, bench.worker, bench.steps);
+    bench.tell(&described.manifest().name, &described.manifest().version, built)
 }
 
 fn install_runtime(home: &Home, source: &Source, steps: &Steps) -> Result<(), Failure> {

@@ -43,6 +43,13 @@ impl Progress for Steps {
             *bar = Some(next);
         }
     }
+
+    fn moved(&self, bytes: u64, of: u64) {
+        let bar = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(bar) = &*bar {
+            bar.set_message(format!("{:.1} of {:.1} MB", bytes as f64 / 1e6, of as f64 / 1e6));
+        }
+    }
 }
 
 impl Drop for Steps {

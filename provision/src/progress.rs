@@ -4,6 +4,9 @@
 pub trait Progress {
     /// A step begins: lower case, present participle, no period.
     fn step(&self, text: &str);
+
+    /// So many of the bytes that the last step moves have moved.
+    fn moved(&self, _bytes: u64, _of: u64) {}
 }
 
 /// Says nothing.

@@ -64,9 +64,21 @@ pub fn find_worker(
 /// # Errors
 /// Any but [`SelfTestError::NoWorker`].
 pub fn record(worker: &Path, home: &Home, folder: &Path) -> Result<(), SelfTestError> {
+    run(worker, &["selftest", "--record"], home, folder)
+}
+
+/// Has the worker hold what the networks of the bundle in `folder` answer against what its manifest says.
+///
+/// # Errors
+/// Any but [`SelfTestError::NoWorker`].
+pub fn check(worker: &Path, home: &Home, folder: &Path) -> Result<(), SelfTestError> {
+    run(worker, &["selftest"], home, folder)
+}
+
+fn run(worker: &Path, command: &[&str], home: &Home, folder: &Path) -> Result<(), SelfTestError> {
     let start = |source| SelfTestError::Start { worker: worker.to_owned(), source };
     let mut child = Command::new(worker)
-        .args(["selftest", "--record"])
+        .args(command)
         .arg(folder)
         .env(home::VARIABLE, home.root())
         .stdin(Stdio::null())

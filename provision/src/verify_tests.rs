@@ -1,5 +1,6 @@
 use common::model::manifest::{
-    AhcParameters, BundleFile, Clustering, Embedding, EmbeddingKind, Feature, SCHEMA, Segmentation, Taper,
+    AhcParameters, BundleFile, Clustering, Embedding, EmbeddingKind, Feature, SCHEMA, Segmentation, Tail,
+    Taper, TrunkSpan,
 };
 
 use super::*;
@@ -26,8 +27,16 @@ fn bundle_of(content: &[u8]) -> tempfile::TempDir {
         low_hz: 20.0,
         high_hz: 8_000.0,
     };
-    let kind =
-        EmbeddingKind::Windowed { file: "net/a.onnx".into(), window_samples: 24_000, hop_samples: 12_000 };
+    let kind = EmbeddingKind::FrameLevel {
+        trunk_file: "net/a.onnx".into(),
+        head_file: "net/a.onnx".into(),
+        trunk_channels: 1,
+        trunk_steps: 125,
+        step_frames: 8,
+        context_frames: 112,
+        clean_frames_min: 3,
+        span: TrunkSpan::Chunk,
+    };
     let manifest = Manifest {
         schema: SCHEMA.into(),
         name: "toy".into(),
@@ -43,9 +52,15 @@ fn bundle_of(content: &[u8]) -> tempfile::TempDir {
             receptive_field_samples: 991,
             local_speakers: 3,
             simultaneous_speakers: 2,
+            tail: Tail::default(),
         },
-        embedding: Embedding { dimension: 1, feature, kind },
-        clustering: Clustering::Ahc(AhcParameters { threshold: 0.7, min_cluster_size: 2 }),
+        embedding: Embedding { dimension: 1, feature: Some(feature), kind },
+        clustering: Clustering::Ahc(AhcParameters {
+            threshold: 0.7,
+            min_cluster_size: 2,
+            clean_share_min: 0.2,
+            exact_max: 4_000,
+        }),
         selftest: None,
     };
     fs::write(folder.path().join(FILE_NAME), manifest.to_json()).unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::home::Home;
 use common::model::manifest::{
-    AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Segmentation, Taper,
+    AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Segmentation, Tail, Taper, TrunkSpan,
 };
 use provision::archive::Archive;
 use provision::build::{self, BuildError, Built, Options};
@@ -101,17 +101,28 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
             receptive_field_samples: 991,
             local_speakers: 3,
             simultaneous_speakers: 2,
+            tail: Tail::default(),
         },
         embedding: Embedding {
             dimension: 1,
-            feature,
-            kind: EmbeddingKind::Windowed {
-                file: "b.onnx".into(),
-                window_samples: 24_000,
-                hop_samples: 12_000,
+            feature: Some(feature),
+            kind: EmbeddingKind::FrameLevel {
+                trunk_file: "b.onnx".into(),
+                head_file: "b.onnx".into(),
+                trunk_channels: 1,
+                trunk_steps: 125,
+                step_frames: 8,
+                context_frames: 112,
+                clean_frames_min: 3,
+                span: TrunkSpan::Chunk,
             },
         },
-        clustering: Clustering::Ahc(AhcParameters { threshold: 0.7, min_cluster_size: 2 }),
+        clustering: Clustering::Ahc(AhcParameters {
+            threshold: 0.7,
+            min_cluster_size: 2,
+            clean_share_min: 0.2,
+            exact_max: 4_000,
+        }),
     })
 }
 

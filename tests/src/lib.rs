@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in this crate a panic is the report")]
 
 pub mod conformance;
+pub mod fleet;
+pub mod noop;
 pub mod npz;
+pub mod numpy_random;
 pub mod proxy;
 pub mod redis_server;
 pub mod s3_server;

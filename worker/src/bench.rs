@@ -15,7 +15,7 @@ use crate::audio::{AudioStream, ChannelMode};
 use crate::batch::plan::Network;
 use crate::device::handle::{DeviceError, Rows};
 use crate::diarize::fbank::{Fbank, subtract_mean};
-use crate::diarize::pipeline::{Pipeline, PipelineError};
+use crate::diarize::pipeline::{EmbeddingPlan, Pipeline, PipelineError};
 use crate::diarize::speaker_limits::SpeakerLimits;
 use crate::job::{self, Progress, Request, Watch};
 use crate::observe::Observer;
@@ -72,11 +72,11 @@ pub struct Recording {
     pub features_s: f64,
     /// Milliseconds of wall clock a chunk, all lanes at work.
     pub segmentation_ms_per_chunk: f64,
-    /// Milliseconds of wall clock a window, all lanes at work, features included.
+    /// Milliseconds of wall clock a window (or a chunk with its local speakers), all lanes at work, features included.
     pub embedding_ms_per_window: f64,
     /// Chunks that the recording has.
     pub chunks: usize,
-    /// Windows that were embedded.
+    /// Windows, or local speakers, that were embedded.
     pub windows: usize,
     /// Clustering and reconstruction, one thread.
     pub clustering_s: f64,
@@ -148,7 +148,7 @@ impl Watch for Unwatched {
 pub fn measure(bench: &Workbench, audio: &[PathBuf], repeat: usize) -> Result<Report, BenchError> {
     let synthetic = if audio.is_empty() { Some(Temporary::synthetic()?) } else { None };
     let audio = synthetic.as_ref().map_or(audio, |t| std::slice::from_ref(&t.path));
-    let pipeline = Pipeline::new(&bench.bundle.manifest)?;
+    let pipeline = bench.bundle.pipeline()?;
     let recordings = audio
         .iter()
         .map(|path| recording(bench, &pipeline, path, repeat))
@@ -175,17 +175,18 @@ fn recording(
         samples.clear();
         decode(bench, path, &mut samples)
     })?;
-    let mut fbank = Fbank::new(&bench.bundle.manifest.embedding.feature, pipeline.geometry().rate_hz);
-    let mut features = vec![0.0; fbank.frames(samples.len()) * fbank.bins()];
-    let features_s = median(repeat, || {
-        fbank.compute(&samples, &mut features);
-        subtract_mean(&mut features, fbank.bins());
-        Ok(())
-    })?;
-    let window = pipeline.window_plan().window();
-    let (chunk_rows, segmentation_s) =
-        network(bench, Network::Segmentation, &samples, pipeline.geometry().window, repeat)?;
-    let (window_rows, embedding_s) = network(bench, Network::Embedding, &samples, window, repeat)?;
+    let features_s = features(bench, pipeline, &samples, repeat)?;
+    let chunk = pipeline.geometry().window;
+    let (chunk_rows, segmentation_s) = network(bench, Network::Segmentation, &samples, chunk, 0, repeat)?;
+    let (window_rows, embedding_s) = match pipeline.embedding_plan() {
+        EmbeddingPlan::Windows(plan) => {
+            network(bench, Network::Embedding, &samples, plan.window(), 0, repeat)?
+        }
+        EmbeddingPlan::Locals(plan) => {
+            let weights = plan.local_speakers * pipeline.geometry().frames;
+            network(bench, Network::Locals, &samples, chunk, weights, repeat)?
+        }
+    };
     let mut observer = Observer::new(&bench.device, pipeline);
     observer.push(&samples)?;
     let (seen, _) = observer.finish()?;
@@ -215,7 +216,7 @@ fn recording(
         segmentation_ms_per_chunk: 1e3 * segmentation_s / chunk_rows as f64,
         embedding_ms_per_window: 1e3 * embedding_s / window_rows as f64,
         chunks: seen.activity.len(),
-        windows: seen.windows.len(),
+        windows: seen.windows.len() + seen.locals.len(),
         clustering_s,
         end_to_end_s,
         speed: duration_s / end_to_end_s.max(1e-9),
@@ -232,24 +233,46 @@ fn decode(bench: &Workbench, path: &Path, samples: &mut Vec<f32>) -> Result<(), 
     Ok(())
 }
 
-/// Median time of full batches on every lane; the recording is repeated where it is too short. Returns rows, seconds.
+/// Median time of the features of all samples, one thread; nothing for a network that makes its own.
+fn features(
+    bench: &Workbench,
+    pipeline: &Pipeline,
+    samples: &[f32],
+    repeat: usize,
+) -> Result<f64, BenchError> {
+    let Some(feature) = &bench.bundle.manifest.embedding.feature else {
+        return Ok(0.0);
+    };
+    let mut fbank = Fbank::new(feature, pipeline.geometry().rate_hz);
+    let mut features = vec![0.0; fbank.frames(samples.len()) * fbank.bins()];
+    median(repeat, || {
+        fbank.compute(samples, &mut features);
+        subtract_mean(&mut features, fbank.bins());
+        Ok(())
+    })
+}
+
+/// Median time of full batches on every lane; the recording is repeated where it is too short, and every weight
+/// is 1. Returns rows, seconds.
 fn network(
     bench: &Workbench,
     network: Network,
     samples: &[f32],
     length: usize,
+    weights: usize,
     repeat: usize,
 ) -> Result<(usize, f64), BenchError> {
     let limits = bench.device.limits();
     let rows_max = match network {
         Network::Segmentation => limits.segmentation_rows_max,
-        Network::Embedding => limits.embedding_rows_max,
+        _ => limits.embedding_rows_max,
     };
     let rows = rows_max * bench.device.lanes() * BATCHES_PER_LANE;
     let row: Arc<[f32]> = samples.iter().copied().chain(std::iter::repeat(0.0)).take(length).collect();
     let time = median(repeat, || {
         let request = Rows { samples: row.clone(), starts: vec![0; rows], length };
-        bench.device.submit(network, request).wait()?;
+        let weights = vec![1.0; weights * rows].into();
+        bench.device.submit_weighted(network, request, weights).wait()?;
         Ok(())
     })?;
     Ok((rows, time))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use common::job::lane::Lane;
 
 /// Finds out who spoke when.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Diarize recordings on this machine, without servers.
     Run(RunArgs),
+    /// Join the fleet: take jobs from the queue until told to stop.
+    Serve(ServeArgs),
     /// Measure decoding, features, both networks, clustering and the whole.
     Bench(BenchArgs),
     /// Record or check what a bundle's networks answer to a known signal.
@@ -117,6 +120,44 @@ pub enum Format {
     Html,
     /// `transcript.txt`
     Txt,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Job records, leases, outbox: `redis://` or `rediss://` [default: redis://127.0.0.1:6379].
+    #[arg(long, env = "ROLLCALL_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// Delivery: `amqp://`, `amqps://`, `redis://` or `rediss://` [default: the Redis URL].
+    #[arg(long, env = "ROLLCALL_QUEUE_URL", hide_env_values = true, value_name = "URL")]
+    pub queue_url: Option<String>,
+    /// Audio and results: `s3://BUCKET[/PREFIX]` or `file:///FOLDER`.
+    #[arg(long, env = "ROLLCALL_STORE_URL", value_name = "URL")]
+    pub store_url: Option<String>,
+    /// Prefixes outside the store that jobs may name, separated by commas.
+    #[arg(long, env = "ROLLCALL_ALLOW", value_delimiter = ',', value_name = "PREFIX")]
+    pub allow: Option<Vec<String>>,
+    /// Jobs held at once [default: two more than there are engines, so that reading and decoding go on meanwhile].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    pub max_jobs: Option<u16>,
+    /// Priorities to take: `high`, `normal`, `low`.
+    #[arg(long, value_delimiter = ',', default_value = "high,normal,low")]
+    pub lanes: Vec<Lane>,
+    /// Memory that jobs may need together, on a CPU: bytes (`6GiB`) or a share of the machine (`50%`).
+    #[arg(long, default_value = "50%", value_name = "BYTES|PERCENT")]
+    pub device_memory: String,
+    /// Seconds after SIGTERM in which held jobs may finish; then they are handed back.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=86_400), value_name = "SECONDS")]
+    pub grace: u32,
+    /// At SIGTERM finish what is held, however long it takes, take nothing, and exit.
+    #[arg(long)]
+    pub drain: bool,
+    /// Seconds that a lease lasts; it is renewed after a third of it. A killed worker's jobs run again after that time.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=3600), value_name = "SECONDS")]
+    pub lease: u16,
+    /// Where and with what to run.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// `bench`.

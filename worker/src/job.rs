@@ -98,8 +98,8 @@ pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Ou
 
 fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let pipeline = Pipeline::new(&bench.bundle.manifest)
-        .map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
+    let pipeline =
+        bench.bundle.pipeline().map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
     let audio = open_audio(bench, request)?;
     let heard = listen(bench, &pipeline, audio, watch)?;
     watch.progress(Progress {
@@ -277,7 +277,9 @@ fn device_failure(error: DeviceError) -> Failure {
         DeviceError::Engine(engine) => match &**engine {
             EngineError::OutOfMemory { .. } => (FailureCode::DeviceOutOfMemory, FailureClass::Retryable),
             EngineError::Lost { .. } => (FailureCode::DeviceLost, FailureClass::Retryable),
-            EngineError::OutputShape { .. } => (FailureCode::ModelMismatch, FailureClass::Permanent),
+            EngineError::OutputShape { .. } | EngineError::NoSuchNetwork { .. } => {
+                (FailureCode::ModelMismatch, FailureClass::Permanent)
+            }
             EngineError::NotFinite { .. } | EngineError::Library { .. } => {
                 (FailureCode::Internal, FailureClass::Retryable)
             }

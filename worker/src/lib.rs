@@ -1,8 +1,11 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench` → `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
+//! Imports point downward only: `main` → `run`, `bench`, `serve` → `supervise` → `lease_keeper`, `admission`, `fetch` →
+//! `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
 //! → `batch` → `diarize` → `common`.
 
+#[cfg(feature = "fleet")]
+pub mod admission;
 pub mod audio;
 pub mod batch;
 #[cfg(feature = "ort")]
@@ -11,8 +14,12 @@ pub mod bench;
 pub mod cli;
 pub mod device;
 pub mod diarize;
+#[cfg(feature = "fleet")]
+pub mod fetch;
 #[cfg(feature = "ort")]
 pub mod job;
+#[cfg(feature = "fleet")]
+pub mod lease_keeper;
 pub mod listen;
 pub mod observe;
 #[cfg(feature = "ort")]
@@ -22,5 +29,12 @@ pub mod publish;
 #[cfg(feature = "ort")]
 pub mod run;
 pub mod selftest;
+#[cfg(feature = "fleet")]
+pub mod serve;
+#[cfg(all(feature = "ort", not(feature = "fleet")))]
+#[path = "serve_absent.rs"]
+pub mod serve;
+#[cfg(feature = "fleet")]
+pub mod supervise;
 #[cfg(feature = "ort")]
 pub mod workbench;

@@ -15,7 +15,7 @@ use common::speech::transcript::{self, Limits, Transcript};
 use tracing_subscriber::EnvFilter;
 use worker::audio::AudioLimits;
 use worker::bench;
-use worker::cli::{BenchArgs, ChannelsArg, Cli, Command, EngineArgs, RunArgs, SelftestArgs};
+use worker::cli::{BenchArgs, ChannelsArg, Cli, Command, EngineArgs, RunArgs, SelftestArgs, ServeArgs};
 use worker::device::bundle::Bundle;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
@@ -23,6 +23,7 @@ use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
+use worker::serve::{self, ServeError};
 use worker::workbench::{Setup, SetupError, Workbench};
 
 /// The request or a job failed.
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         start_logging(&cli, &settings)?;
         match cli.command {
             Command::Run(args) => run_command(args, settings),
+            Command::Serve(args) => serve_command(args, settings),
             Command::Bench(args) => bench_command(args, settings),
             Command::Selftest(args) => selftest_command(&args, &settings),
         }
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
             let misused = error.is::<SetupError>() || error.is::<Usage>() || error.is::<SettingsError>();
-            complain(&error, if misused { MISUSED } else { FAILED })
+            let serving = error.downcast_ref::<ServeError>().map(ServeError::exit_code);
+            complain(&error, serving.unwrap_or(if misused { MISUSED } else { FAILED }))
         }
     }
 }
@@ -76,7 +79,9 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     for cause in error.chain().skip(1) {
         eprintln!("caused by: {cause}");
     }
-    for hint in error.downcast_ref::<SetupError>().map(SetupError::hints).unwrap_or_default() {
+    let setup = error.downcast_ref::<SetupError>().map(SetupError::hints);
+    let serving = || error.downcast_ref::<ServeError>().map(ServeError::hints);
+    for hint in setup.or_else(serving).unwrap_or_default() {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)
@@ -152,6 +157,12 @@ fn read_transcript(path: &Path, recordings: usize) -> anyhow::Result<Arc<Transcr
     let transcript = transcript::read(&bytes, limits)
         .with_context(|| format!("not a transcript that can be used: {}", path.display()))?;
     Ok(Arc::new(transcript))
+}
+
+fn serve_command(args: ServeArgs, settings: Settings) -> anyhow::Result<bool> {
+    let home = home(args.engine.home.clone(), &settings)?;
+    let (engine, fallback) = (args.engine.clone(), settings.clone());
+    Ok(serve::serve(args, &settings, &home, || open(engine, fallback))??)
 }
 
 fn bench_command(args: BenchArgs, settings: Settings) -> anyhow::Result<bool> {

@@ -18,7 +18,26 @@ use crate::job::Outcome;
 /// The first file that cannot be written.
 pub fn write(dir: &Path, name: &str, audio: &Path, outcome: &Outcome, formats: &[Format]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
+    for (file, content) in documents(name, audio, outcome, formats, file_address(audio).as_deref())? {
+        write_whole(&dir.join(file), &content)?;
+    }
+    Ok(())
+}
+
+/// The documents of one result: file names and contents, the centroids last. `reference` is where a page that does not
+/// hold its sound finds it.
+///
+/// # Errors
+/// When the audio cannot be read for the page.
+pub fn documents(
+    name: &str,
+    audio: &Path,
+    outcome: &Outcome,
+    formats: &[Format],
+    reference: Option<&str>,
+) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
     let document = &outcome.document;
+    let mut files = Vec::with_capacity(formats.len() + 1);
     for format in formats {
         let (file, content) = match format {
             Format::Json => ("segments.json", render::json::write(document)),
@@ -26,23 +45,24 @@ pub fn write(dir: &Path, name: &str, audio: &Path, outcome: &Outcome, formats: &
             Format::Srt => ("subtitles.srt", render::subtitles::srt(document)),
             Format::Vtt => ("subtitles.vtt", render::subtitles::vtt(document)),
             Format::Txt => ("transcript.txt", render::text::write(document)),
-            Format::Html => ("timeline.html", timeline(name, audio, outcome)?),
+            Format::Html => ("timeline.html", timeline(name, audio, outcome, reference)?),
         };
-        write_whole(&dir.join(file), content.as_bytes())?;
+        files.push((file, content.into_bytes()));
     }
     let dimension = outcome.embeddings.first().map_or(0, Vec::len);
     let array = render::npy::write(&outcome.embeddings.concat(), outcome.embeddings.len(), dimension);
-    write_whole(&dir.join("embeddings.npy"), &array)
+    files.push(("embeddings.npy", array));
+    Ok(files)
 }
 
 /// The page, with the sound inside when it is small enough and browsers play it, else with a reference to the file.
-fn timeline(name: &str, audio: &Path, outcome: &Outcome) -> io::Result<String> {
+fn timeline(name: &str, audio: &Path, outcome: &Outcome, reference: Option<&str>) -> io::Result<String> {
     let media_type = media_type(outcome.container);
     let small = fs::metadata(audio)?.len() <= html::EMBEDDED_BYTES_MAX;
     let bytes = if small && media_type.is_some() { fs::read(audio)? } else { Vec::new() };
     let file = media_type.filter(|_| small).map(|kind| (bytes.as_slice(), kind));
-    let reference = media_type.and_then(|_| file_address(audio));
-    let sound = Sound::choose(file, html::EMBEDDED_BYTES_MAX, reference.as_deref());
+    let reference = media_type.and(reference);
+    let sound = Sound::choose(file, html::EMBEDDED_BYTES_MAX, reference);
     Ok(html::write(&outcome.document, name, sound))
 }
 

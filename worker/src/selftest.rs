@@ -89,11 +89,19 @@ pub fn measure(engine: &mut dyn Engine, manifest: &Manifest) -> Result<SelfTest,
     let (mut scores, mut masks, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
     engine.segment(&[&chunk], &mut scores)?;
     powerset.decode(&scores, &mut masks);
-    let window = match &manifest.embedding.kind {
-        EmbeddingKind::Windowed { window_samples, .. } => *window_samples as usize,
-        EmbeddingKind::Trunk { .. } => chunk.len(),
-    };
-    engine.embed(&[&chunk[..window]], &mut embedding)?;
+    match &manifest.embedding.kind {
+        EmbeddingKind::Windowed { window_samples, .. } => {
+            let window = selftest_window(&chunk, *window_samples as usize, s.sample_rate_hz);
+            engine.embed(&[&window], &mut embedding)?;
+        }
+        EmbeddingKind::FrameLevel { .. } => {
+            // The first local speaker has the chunk to itself.
+            let mut weights = vec![0.0; (s.local_speakers * s.frames) as usize];
+            weights[..s.frames as usize].fill(1.0);
+            engine.embed_locals(&[&chunk], &[&weights], &mut embedding)?;
+            embedding.truncate(manifest.embedding.dimension as usize);
+        }
+    }
     to_unit_length(&mut embedding);
     let mut classes: Vec<[u32; 2]> = Vec::new();
     for mask in masks {
@@ -118,6 +126,11 @@ pub fn measure(engine: &mut dyn Engine, manifest: &Manifest) -> Result<SelfTest,
 pub fn check(engine: &mut dyn Engine, manifest: &Manifest) -> Result<(), SelfTestError> {
     let expected = manifest.selftest.as_ref().ok_or(SelfTestError::NotRecorded)?;
     compare(expected, &measure(engine, manifest)?)
+}
+
+/// The signal's first samples; more of it when a window is longer than a chunk.
+fn selftest_window(chunk: &[f32], samples: usize, rate_hz: u32) -> Vec<f32> {
+    chunk.get(..samples).map_or_else(|| signal(samples, rate_hz), <[f32]>::to_vec)
 }
 
 fn compare(expected: &SelfTest, found: &SelfTest) -> Result<(), SelfTestError> {

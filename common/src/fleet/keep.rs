@@ -104,6 +104,11 @@ impl Hold {
         self.interrupt.store(true, Ordering::SeqCst);
     }
 
+    /// The job store said that the lease is not ours any more.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::SeqCst);
+    }
+
     fn extended(&self, deadline: Monotonic) {
         self.deadline_ms.fetch_max(deadline.as_millis(), Ordering::SeqCst);
     }
@@ -156,7 +161,7 @@ impl Keeper {
                 }
                 self.due = called_at.plus(self.rules.every);
             }
-            Ok(Extension::Lost) => hold.lost.store(true, Ordering::SeqCst),
+            Ok(Extension::Lost) => hold.lose(),
             // It may have been extended or not: the deadline stays, and we ask again soon.
             Err(_) => self.due = clock.monotonic().plus(self.rules.again),
         }

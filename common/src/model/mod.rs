@@ -1,3 +1,4 @@
 //! What a model bundle says of itself.
 
 pub mod manifest;
+pub mod onnx;

@@ -1,6 +1,12 @@
 //! What each command does: settings in, outcome out, nothing printed.
 
+pub mod dead;
+pub mod error;
+pub mod follow;
+pub mod jobs;
+pub mod result;
 pub mod score;
+pub mod serve;
 
 /// How a command ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

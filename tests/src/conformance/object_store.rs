@@ -263,6 +263,34 @@ pub async fn replacing_is_atomic<S: ObjectStore>(store: S) {
     tokio::join!(writing, reading);
 }
 
+/// Of many that replace the version they saw, one succeeds; nothing is made where nothing was.
+pub async fn one_of_many_replacements_wins<S: ObjectStore>(store: S) {
+    let put_if = |etag: &str, content: Bytes| {
+        let (store, options) = (store.clone(), PutOptions::if_etag(etag));
+        async move { store.put("p", Content::Bytes(content), &options).await }
+    };
+    let error = put_if("none", noise(10, 9)).await.unwrap_err();
+    let refused = matches!(error, StoreError::PreconditionFailed { .. } | StoreError::NotFound { .. });
+    assert!(refused, "{error}");
+    put(&store, "p", &noise(100, 1)).await;
+    let mut seen = vec![store.head("p").await.unwrap().etag.unwrap()];
+    for round in 0..5 {
+        let etag = seen.last().unwrap().clone();
+        let puts = (0..8_u64).map(|writer| tokio::spawn(put_if(&etag, noise(100, 10 * round + writer + 2))));
+        let results: Vec<_> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+        let now = store.head("p").await.unwrap().etag.unwrap();
+        let won = results.into_iter().flatten().next().unwrap();
+        assert_eq!(won.etag.as_ref(), Some(&now), "a put tells the ETag of what it wrote");
+        seen.push(now);
+    }
+    let error = put_if(&seen[0], noise(10, 9)).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::PreconditionFailed { .. }),
+        "an old version is none to replace: {error}"
+    );
+}
+
 /// Keys of every legal kind; none outside the bounds.
 pub async fn keys_are_bounded<S: ObjectStore>(store: S) {
     for key in ["a", "with space", "ü/é", "a+b&c=d?e#f%20", "..hidden", "x/.y", &"k".repeat(200)] {
@@ -293,6 +321,7 @@ macro_rules! store_suite {
                 content_of_every_kind,
                 a_broken_source_writes_nothing,
                 replacing_is_atomic,
+                one_of_many_replacements_wins,
                 keys_are_bounded,
             );
         }

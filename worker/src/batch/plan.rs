@@ -12,6 +12,12 @@ pub enum Network {
     Segmentation,
     /// Window in, embedding out.
     Embedding,
+    /// Chunk and weights in, an embedding for each local speaker out.
+    Locals,
+    /// Features in, trunk output out.
+    Trunk,
+    /// Trunk output and weights in, an embedding for each local speaker out.
+    Pooling,
 }
 
 /// What rows must share to be run together.
@@ -46,7 +52,7 @@ pub struct Part {
 pub struct Limits {
     /// Most rows in one batch of the segmentation network.
     pub segmentation_rows_max: usize,
-    /// Most rows in one batch of the embedding network.
+    /// Most rows in one batch of the embedding network, of its trunk or of its pooling.
     pub embedding_rows_max: usize,
     /// Engines that share the queue. When less waits than would fill them all, each takes an equal share, so that one
     /// short recording does not run on a single core.
@@ -59,7 +65,7 @@ pub fn next_batch(queue: &[Waiting], limits: Limits) -> Option<(Shape, Vec<Part>
     let shape = queue.iter().find(|w| !w.rows.is_empty())?.shape;
     let rows_max = match shape.network {
         Network::Segmentation => limits.segmentation_rows_max,
-        Network::Embedding => limits.embedding_rows_max,
+        Network::Embedding | Network::Locals | Network::Trunk | Network::Pooling => limits.embedding_rows_max,
     };
     let same = || queue.iter().enumerate().filter(|(_, w)| w.shape == shape && !w.rows.is_empty());
     let waiting: usize = same().map(|(_, w)| w.rows.len()).sum();

@@ -3,10 +3,19 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::home::Home;
-use common::model::manifest::{self, Manifest, ManifestError};
+use common::model::manifest::{self, Clustering, Manifest, ManifestError};
+use common::model::onnx::{self, OnnxError};
 use sha2::{Digest, Sha256};
+
+use super::safetensors::{self, SafetensorsError};
+use crate::diarize::cluster::plda::{Plda, PldaArrays, PldaError};
+use crate::diarize::pipeline::{Pipeline, PipelineError};
+
+/// Largest file of PLDA arrays that is read, bytes; the one at hand has 0.5 MB.
+const PLDA_BYTES_MAX: u64 = 256 << 20;
 
 /// A verified bundle.
 #[derive(Debug, Clone)]
@@ -17,6 +26,8 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// SHA-256 of the manifest file, which names every other digest: the bundle's identity, lower-case hex.
     pub sha256: String,
+    /// The PLDA that its clustering names, ready for use.
+    pub plda: Option<Arc<Plda>>,
 }
 
 /// Why a bundle cannot be opened.
@@ -56,6 +67,30 @@ pub enum BundleError {
         /// What should be.
         expected: String,
     },
+    /// A network that is not whole, or refers to data outside its file.
+    #[error("`{path}` of the bundle is not usable")]
+    Network {
+        /// The file.
+        path: String,
+        /// Why.
+        source: OnnxError,
+    },
+    /// The file of PLDA arrays is not one.
+    #[error("`{path}` of the bundle is not usable")]
+    Arrays {
+        /// The file.
+        path: String,
+        /// Why.
+        source: SafetensorsError,
+    },
+    /// The arrays are no PLDA.
+    #[error("`{path}` of the bundle is not usable")]
+    Plda {
+        /// The file.
+        path: String,
+        /// Why.
+        source: PldaError,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
@@ -82,15 +117,59 @@ impl Bundle {
         })?;
         let manifest =
             Manifest::parse(&json).map_err(|source| BundleError::Manifest { dir: dir.clone(), source })?;
-        let bundle = Self { sha256: hex(&Sha256::digest(&json)), dir, manifest };
+        let mut bundle = Self { sha256: hex(&Sha256::digest(&json)), dir, manifest, plda: None };
         bundle.verify()?;
+        bundle.look_into_networks()?;
+        if let Clustering::Vbx(parameters) = &bundle.manifest.clustering {
+            bundle.plda = Some(Arc::new(bundle.read_plda(&parameters.plda_file)?));
+        }
         Ok(bundle)
+    }
+
+    /// The bundle's way from observations to turns.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub fn pipeline(&self) -> Result<Pipeline, PipelineError> {
+        Pipeline::new(&self.manifest, self.plda.clone())
     }
 
     /// The place of one of the bundle's files.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Refuses networks that refer to data outside their file.
+    fn look_into_networks(&self) -> Result<(), BundleError> {
+        for path in self.manifest.network_files() {
+            let listed = self.manifest.files.iter().find(|file| file.path == path);
+            let content = self.read(path, listed.map_or(0, |file| file.bytes))?;
+            onnx::inspect(&content)
+                .map_err(|source| BundleError::Network { path: path.to_owned(), source })?;
+        }
+        Ok(())
+    }
+
+    fn read_plda(&self, path: &str) -> Result<Plda, BundleError> {
+        let refused = |source| BundleError::Arrays { path: path.to_owned(), source };
+        let mut arrays = safetensors::arrays(&self.read(path, PLDA_BYTES_MAX)?).map_err(refused)?;
+        // A missing array is an empty one, which no PLDA accepts.
+        let mut take = |name: &str| arrays.remove(name).unwrap_or_default();
+        let arrays = PldaArrays {
+            mean1: take("mean1"),
+            mean2: take("mean2"),
+            lda: take("lda"),
+            mu: take("mu"),
+            tr: take("tr"),
+            psi: take("psi"),
+        };
+        Plda::new(arrays).map_err(|source| BundleError::Plda { path: path.to_owned(), source })
+    }
+
+    fn read(&self, path: &str, bytes_max: u64) -> Result<Vec<u8>, BundleError> {
+        let path = self.file(path);
+        read_bounded(&path, bytes_max).map_err(|source| BundleError::Unreadable { path, source })
     }
 
     fn verify(&self) -> Result<(), BundleError> {

@@ -17,6 +17,40 @@ pub trait Engine {
     /// # Errors
     /// See [`EngineError`].
     fn embed(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Embeddings of local speakers, not normalised: chunks of samples in [-1, 1], and for each of them how much each
+    /// activity frame counts for each local speaker, `[local speakers, frames]` → `[rows, local speakers, dimension]`.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; [`EngineError::NoSuchNetwork`] unless the bundle has a frame-level network.
+    fn embed_locals(
+        &mut self,
+        rows: &[&[f32]],
+        weights: &[&[f32]],
+        out: &mut Vec<f32>,
+    ) -> Result<(), EngineError> {
+        let _ = (rows, weights, out);
+        Err(EngineError::NoSuchNetwork { network: "frame-level" })
+    }
+
+    /// The frame-level trunk alone: rows of features `[frames, mel bins]` → `[rows, channels, steps]`.
+    ///
+    /// # Errors
+    /// As [`Engine::embed_locals`].
+    fn trunk(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
+        let _ = (rows, out);
+        Err(EngineError::NoSuchNetwork { network: "trunk" })
+    }
+
+    /// The pooling head alone: rows of trunk output `[channels, steps]`, weights as for [`Engine::embed_locals`] →
+    /// `[rows, local speakers, dimension]`.
+    ///
+    /// # Errors
+    /// As [`Engine::embed_locals`].
+    fn pool(&mut self, rows: &[&[f32]], weights: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
+        let _ = (rows, weights, out);
+        Err(EngineError::NoSuchNetwork { network: "pooling" })
+    }
 }
 
 /// Why a batch gave no numbers.
@@ -37,7 +71,7 @@ pub enum EngineError {
     /// The network's output has another shape than the manifest promises.
     #[error("the {network} network gave an output of shape {found:?}; the manifest promises {expected}")]
     OutputShape {
-        /// `segmentation` or `embedding`.
+        /// Which network.
         network: &'static str,
         /// What came.
         found: Vec<i64>,
@@ -48,6 +82,12 @@ pub enum EngineError {
     #[error("the {network} network gave a number that is not finite")]
     NotFinite {
         /// `segmentation` or `embedding`.
+        network: &'static str,
+    },
+    /// The bundle has no network of this kind.
+    #[error("the bundle has no {network} network")]
+    NoSuchNetwork {
+        /// What was asked for.
         network: &'static str,
     },
     /// The inference library refused to run.

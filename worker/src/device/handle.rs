@@ -45,6 +45,8 @@ pub enum DeviceError {
 pub(super) struct Request {
     pub rows: Rows,
     pub network: Network,
+    /// Row-major, equally many for each row; empty for networks that take none.
+    pub weights: Arc<[f32]>,
     pub planned: usize,
     pub shared: Arc<InFlight>,
 }
@@ -149,6 +151,16 @@ impl Device {
     /// When a row reaches outside `rows.samples`.
     #[must_use]
     pub fn submit(&self, network: Network, rows: Rows) -> Ticket {
+        self.submit_weighted(network, rows, Arc::from([]))
+    }
+
+    /// Queues rows with their weights (row-major, equally many for each row) for a network that takes some.
+    ///
+    /// # Panics
+    /// When a row reaches outside `rows.samples`, or the weights cannot be shared out evenly.
+    #[must_use]
+    pub fn submit_weighted(&self, network: Network, rows: Rows, weights: Arc<[f32]>) -> Ticket {
+        assert!(weights.len().is_multiple_of(rows.starts.len().max(1)), "each row has as many weights");
         for start in &rows.starts {
             assert!(start + rows.length <= rows.samples.len(), "a row lies inside its samples");
         }
@@ -171,7 +183,7 @@ impl Device {
             // The receiver is in the ticket we return; it cannot be gone.
             let _ = shared.reply.send(Err(DeviceError::Stopped));
         } else {
-            state.requests.push(Request { rows, network, planned: 0, shared });
+            state.requests.push(Request { rows, network, weights, planned: 0, shared });
         }
         drop(state);
         self.queue.changed.notify_all();

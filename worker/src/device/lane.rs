@@ -11,8 +11,16 @@ use crate::batch::plan::{Limits, Network, Shape, next_batch};
 /// Rows of one request inside the batch that is being run.
 struct Piece {
     rows: Rows,
+    weights: Arc<[f32]>,
     range: std::ops::Range<usize>,
     shared: Arc<InFlight>,
+}
+
+impl Piece {
+    fn weights_of(&self, row: usize) -> &[f32] {
+        let each = self.weights.len() / self.rows.starts.len();
+        &self.weights[row * each..(row + 1) * each]
+    }
 }
 
 /// Closes the queue when the lane ends for any reason, a panic included, so that nobody waits for it for ever.
@@ -69,7 +77,12 @@ fn take(queue: &Queue) -> Option<(Shape, Vec<Piece>)> {
                 .map(|part| {
                     let request = &mut state.requests[part.index];
                     request.planned = part.rows.end;
-                    Piece { rows: request.rows.clone(), range: part.rows, shared: request.shared.clone() }
+                    Piece {
+                        rows: request.rows.clone(),
+                        weights: request.weights.clone(),
+                        range: part.rows,
+                        shared: request.shared.clone(),
+                    }
                 })
                 .collect();
             state.requests.retain(|r| r.planned < r.rows.starts.len());
@@ -101,11 +114,15 @@ fn execute(
                 &piece.rows.samples[start..start + piece.rows.length]
             })
             .collect();
+        let weights: Vec<&[f32]> = batch.iter().map(|(piece, row)| piece.weights_of(*row)).collect();
         out.clear();
         let began = Instant::now();
         let outcome = match network {
             Network::Segmentation => engine.segment(&slices, out),
             Network::Embedding => engine.embed(&slices, out),
+            Network::Locals => engine.embed_locals(&slices, &weights, out),
+            Network::Trunk => engine.trunk(&slices, out),
+            Network::Pooling => engine.pool(&slices, &weights, out),
         };
         match outcome {
             Ok(()) => {

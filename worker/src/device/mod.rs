@@ -9,3 +9,4 @@ pub mod handle;
 mod lane;
 #[cfg(feature = "ort")]
 pub mod ort;
+pub mod safetensors;

@@ -1,8 +1,9 @@
 //! What the networks saw in one recording: all that clustering needs, a few megabytes an hour.
 
+use super::local_embeddings::LocalEmbeddings;
 use super::speaker_count::ChunkActivity;
 
-/// Local activity of every chunk, and the embedding of every window that was embedded.
+/// Local activity of every chunk, and what was embedded: windows, or local speakers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observations {
     /// Samples of the recording.
@@ -15,6 +16,8 @@ pub struct Observations {
     pub windows: Vec<usize>,
     /// Unit-length embeddings, row-major `[windows, dimension]`.
     pub embeddings: Vec<f32>,
+    /// Embeddings of local speakers, of bundles with a frame-level network.
+    pub locals: LocalEmbeddings,
     dimension: usize,
 }
 
@@ -22,7 +25,7 @@ impl Observations {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(dimension: usize) -> Self {
-        Self { dimension, ..Self::default() }
+        Self { dimension, locals: LocalEmbeddings::new(dimension), ..Self::default() }
     }
 
     /// Length of one embedding.

@@ -143,17 +143,18 @@ impl Voice<'_> {
 }
 
 /// Collects turns while frames go by.
-struct Lanes {
+pub(super) struct Lanes {
     open: Vec<Option<usize>>,
     turns: Vec<Turn>,
 }
 
 impl Lanes {
-    fn new(speakers: usize) -> Self {
+    pub fn new(speakers: usize) -> Self {
         Self { open: vec![None; speakers], turns: Vec::new() }
     }
 
-    fn push(&mut self, geometry: &Geometry, frame: usize, talking: &[usize]) {
+    /// Notes who talks in the next frame.
+    pub fn push(&mut self, geometry: &Geometry, frame: usize, talking: &[usize]) {
         for speaker in 0..self.open.len() {
             match (self.open[speaker], talking.contains(&speaker)) {
                 (None, true) => self.open[speaker] = Some(frame),
@@ -163,7 +164,8 @@ impl Lanes {
         }
     }
 
-    fn finish(mut self, geometry: &Geometry, frames: usize) -> Vec<Turn> {
+    /// Ends what is open after `frames` frames.
+    pub fn finish(mut self, geometry: &Geometry, frames: usize) -> Vec<Turn> {
         for speaker in 0..self.open.len() {
             self.close(geometry, frames, speaker);
         }

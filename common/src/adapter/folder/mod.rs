@@ -124,10 +124,10 @@ impl ObjectStore for FolderStore {
         check_key(key)?;
         let writer =
             Writer { root: Arc::clone(&self.root), key: key.to_owned(), durability: self.durability };
-        let condition = options.condition;
+        let condition = options.condition.clone();
         match content {
-            Content::Bytes(bytes) => blocking(move || writer.bytes(&bytes, condition)).await,
-            Content::File(source) => blocking(move || writer.file(&source, condition)).await,
+            Content::Bytes(bytes) => blocking(move || writer.bytes(&bytes, &condition)).await,
+            Content::File(source) => blocking(move || writer.file(&source, &condition)).await,
             Content::Stream(body) => writer.stream(body, condition).await,
         }
     }
@@ -165,7 +165,7 @@ impl ObjectStore for FolderStore {
         let from = from.to_owned();
         blocking(move || {
             let (source, _) = find(&writer.root, &from)?;
-            writer.file(&source, crate::port::object_store::Condition::Always).map(|_| ()).map_err(|error| {
+            writer.file(&source, &crate::port::object_store::Condition::Always).map(|_| ()).map_err(|error| {
                 // The source lies in the store itself: a source that vanished meanwhile is an object that vanished.
                 match error {
                     StoreError::Source { .. } => StoreError::NotFound { key: from },

@@ -17,6 +17,8 @@ use super::{Durability, blocking, failed, info};
 
 /// What writers that died left behind is removed after this time; no put takes as long.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
+/// The file that whoever replaces a version holds a lock on.
+const REPLACING: &str = "replacing.lock";
 /// How often a put creates its folder anew when a delete removes it in between.
 const FOLDER_TRIES: u32 = 16;
 
@@ -27,7 +29,8 @@ pub(super) fn prepare(root: &Path) -> io::Result<()> {
     for entry in fs::read_dir(&temporary)? {
         let entry = entry?;
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
-        if matches!(age, Ok(Ok(age)) if age > LEFTOVER_AGE) {
+        let leftover = matches!(age, Ok(Ok(age)) if age > LEFTOVER_AGE);
+        if leftover && entry.file_name() != REPLACING {
             // Another process that opens the same folder may have been faster.
             let _ = fs::remove_file(entry.path());
         }
@@ -65,14 +68,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn bytes(&self, bytes: &[u8], condition: Condition) -> Result<ObjectInfo, StoreError> {
+    pub(super) fn bytes(&self, bytes: &[u8], condition: &Condition) -> Result<ObjectInfo, StoreError> {
         let target = resolve(&self.root, &self.key)?;
         let mut temporary = Temporary::create(&self.root).map_err(|error| failed(&self.key, &error))?;
         temporary.file.write_all(bytes).map_err(|error| failed(&self.key, &error))?;
         self.publish(&temporary, &target, condition)
     }
 
-    pub(super) fn file(&self, source: &Path, condition: Condition) -> Result<ObjectInfo, StoreError> {
+    pub(super) fn file(&self, source: &Path, condition: &Condition) -> Result<ObjectInfo, StoreError> {
         let unreadable =
             |error: io::Error| StoreError::Source { detail: format!("`{}`: {error}", source.display()) };
         let target = resolve(&self.root, &self.key)?;
@@ -99,7 +102,7 @@ impl Writer {
             file.write_all(&chunk).await.map_err(|error| failed(&self.key, &error))?;
         }
         file.flush().await.map_err(|error| failed(&self.key, &error))?;
-        blocking(move || self.publish(&temporary, &target, condition)).await
+        blocking(move || self.publish(&temporary, &target, &condition)).await
     }
 
     /// Makes a finished file visible under its key.
@@ -107,13 +110,18 @@ impl Writer {
         &self,
         temporary: &Temporary,
         target: &Path,
-        condition: Condition,
+        condition: &Condition,
     ) -> Result<ObjectInfo, StoreError> {
         let placed = || -> io::Result<ObjectInfo> {
             if self.durability == Durability::Synced {
                 temporary.file.sync_all()?;
             }
             let folder = target.parent().unwrap_or(&self.root);
+            // Of several that replace a version, one at a time looks and renames; unlocked when dropped.
+            let _one_at_a_time = match condition {
+                Condition::IfEtag(etag) => Some(still_there(&self.root, target, etag)?),
+                _ => None,
+            };
             place(&temporary.path, target, folder, condition)?;
             if self.durability == Durability::Synced {
                 File::open(folder)?.sync_all()?;
@@ -127,12 +135,24 @@ impl Writer {
     }
 }
 
-fn place(from: &Path, target: &Path, folder: &Path, condition: Condition) -> io::Result<()> {
+/// Locks the store's replacements and compares the version; an object that is gone or another is "already exists", the
+/// kind that [`Writer::publish`] takes for a failed condition.
+fn still_there(root: &Path, target: &Path, etag: &str) -> io::Result<File> {
+    let lock = OpenOptions::new().create(true).append(true).open(root.join(TEMPORARY).join(REPLACING))?;
+    lock.lock()?;
+    match target.symlink_metadata() {
+        Ok(metadata) if info(&metadata).etag.as_deref() == Some(etag) => Ok(lock),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Err(io::ErrorKind::AlreadyExists.into()),
+    }
+}
+
+fn place(from: &Path, target: &Path, folder: &Path, condition: &Condition) -> io::Result<()> {
     let mut tries = 0;
     loop {
         create_folders(folder)?;
         let placed = match condition {
-            Condition::Always => fs::rename(from, target),
+            Condition::Always | Condition::IfEtag(_) => fs::rename(from, target),
             // Unlike rename, link fails when the name is taken; the temporary name goes with its guard.
             Condition::IfAbsent => fs::hard_link(from, target),
         };

@@ -55,7 +55,13 @@ impl MemoryStore {
 
     fn insert(&self, key: &str, bytes: Bytes, condition: Condition) -> Result<ObjectInfo, StoreError> {
         let mut state = self.lock();
-        if condition == Condition::IfAbsent && state.objects.contains_key(key) {
+        let there = state.objects.get(key);
+        let met = match &condition {
+            Condition::Always => true,
+            Condition::IfAbsent => there.is_none(),
+            Condition::IfEtag(etag) => there.is_some_and(|stored| stored.info().etag.as_ref() == Some(etag)),
+        };
+        if !met {
             return Err(StoreError::PreconditionFailed { key: key.to_owned() });
         }
         state.versions += 1;
@@ -112,7 +118,7 @@ async fn collect(content: Content) -> Result<Bytes, StoreError> {
 impl ObjectStore for MemoryStore {
     async fn put(&self, key: &str, content: Content, options: &PutOptions) -> Result<ObjectInfo, StoreError> {
         check_key(key)?;
-        let condition = options.condition;
+        let condition = options.condition.clone();
         let bytes = collect(content).await?;
         self.insert(key, bytes, condition)
     }

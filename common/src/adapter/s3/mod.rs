@@ -89,9 +89,10 @@ impl S3Store {
         let put = || async {
             let request =
                 self.client.put_object().bucket(self.bucket()).key(&whole).body(body().open().await?);
-            let request = match options.condition {
+            let request = match &options.condition {
                 Condition::Always => request,
                 Condition::IfAbsent => request.if_none_match("*"),
+                Condition::IfEtag(etag) => request.if_match(etag),
             };
             let sent = request.set_content_type(options.content_type.clone()).send().await;
             sent.map_err(|error| classify(&shown, &error))

@@ -100,9 +100,10 @@ impl Upload {
         let finish = || async {
             let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
             let request = request.upload_id(&self.id).multipart_upload(parts.clone());
-            let request = match condition {
+            let request = match &condition {
                 Condition::Always => request,
                 Condition::IfAbsent => request.if_none_match("*"),
+                Condition::IfEtag(etag) => request.if_match(etag),
             };
             request.send().await.map_err(|error| classify(&self.shown, &error))
         };
@@ -207,7 +208,7 @@ impl S3Store {
             let body = move || PartBody::File { path: path.clone(), offset, bytes };
             parts.add(upload.part(number(index, &upload.shown)?, body)).await?;
         }
-        upload.complete(parts.finish().await?, bytes, options.condition).await
+        upload.complete(parts.finish().await?, bytes, options.condition.clone()).await
     }
 
     /// A stream of unknown length: one request when it fits into a part, else parts.
@@ -262,7 +263,7 @@ impl S3Store {
             parts.add(upload.part(number(index, &upload.shown)?, body)).await?;
             index += 1;
         }
-        upload.complete(parts.finish().await?, total, options.condition).await
+        upload.complete(parts.finish().await?, total, options.condition.clone()).await
     }
 
     pub(super) async fn copy_parts(&self, from: &str, to: &str, info: &ObjectInfo) -> Result<(), StoreError> {

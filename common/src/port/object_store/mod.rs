@@ -107,13 +107,16 @@ pub trait ObjectStore: Clone + Send + Sync + 'static {
 }
 
 /// Whether a put may replace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Condition {
     /// Replaces what is there.
     #[default]
     Always,
     /// Fails with [`StoreError::PreconditionFailed`] when the key is taken.
     IfAbsent,
+    /// Fails with [`StoreError::PreconditionFailed`] unless the object still has this ETag. In a folder it is decided
+    /// among puts of this kind only.
+    IfEtag(String),
 }
 
 /// How to write an object.
@@ -130,6 +133,12 @@ impl PutOptions {
     #[must_use]
     pub fn if_absent() -> Self {
         Self { condition: Condition::IfAbsent, content_type: None }
+    }
+
+    /// Only over the version with this ETag.
+    #[must_use]
+    pub fn if_etag(etag: &str) -> Self {
+        Self { condition: Condition::IfEtag(etag.to_owned()), content_type: None }
     }
 }
 

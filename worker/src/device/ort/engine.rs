@@ -1,18 +1,15 @@
 //! The CPU engine: one session per network, one thread each. Lanes, not ONNX Runtime's pool, use the cores: two
 //! sessions of one thread do 27 % more windows a second than one session of two.
 
-use std::path::Path;
-
-use common::model::manifest::EmbeddingKind;
 use ort::environment::Environment;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
 
+use super::embedder::{FrameLevel, Windowed};
+use super::network::{self, Input, infer};
 use crate::device::bundle::Bundle;
 use crate::device::engine::{Engine, EngineError};
-use crate::diarize::fbank::{Fbank, subtract_mean};
 use crate::diarize::powerset::Powerset;
+use common::model::manifest::EmbeddingKind;
 
 /// Why an engine cannot be made from a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +22,17 @@ pub enum StartError {
         /// Why.
         source: ort::Error,
     },
-    /// The bundle's kind of embedding needs another engine.
-    #[error("this build cannot run bundles with a frame-level embedding trunk: `{bundle}`")]
-    Unsupported {
+    /// A network has no input or output of a name that the manifest gives.
+    #[error("`{file}` has no input or output named `{port}`")]
+    NoPort {
+        /// The network's file.
+        file: String,
+        /// What the manifest calls it.
+        port: String,
+    },
+    /// The manifest describes no features for a network that reads some.
+    #[error("the manifest of bundle `{bundle}` describes no features")]
+    NoFeatures {
         /// The bundle's name.
         bundle: String,
     },
@@ -39,46 +44,45 @@ pub struct CpuEngine {
     classes: usize,
     window: usize,
     window_frames: usize,
-    embedding: Session,
-    dimension: usize,
-    fbank: Fbank,
+    embedder: Embedder,
     input: Vec<f32>,
 }
 
+/// The embedding network of either kind.
+enum Embedder {
+    Windowed(Windowed),
+    FrameLevel(FrameLevel),
+}
+
 impl CpuEngine {
-    /// Loads both networks.
+    /// Loads the networks.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn load(environment: &Environment, bundle: &Bundle) -> Result<Self, StartError> {
         let m = &bundle.manifest;
-        let EmbeddingKind::Windowed { file, .. } = &m.embedding.kind else {
-            return Err(StartError::Unsupported { bundle: m.name.clone() });
-        };
-        let open = |file: &str| {
-            session(environment, &bundle.file(file))
-                .map_err(|source| StartError::Session { file: file.to_owned(), source })
-        };
         let s = &m.segmentation;
         Ok(Self {
-            segmentation: open(&s.file)?,
+            segmentation: network::open(environment, bundle, &s.file)?,
             classes: Powerset::new(s.local_speakers as usize, s.simultaneous_speakers as usize).classes(),
             window: s.window_samples as usize,
             window_frames: s.frames as usize,
-            embedding: open(file)?,
-            dimension: m.embedding.dimension as usize,
-            fbank: Fbank::new(&m.embedding.feature, s.sample_rate_hz),
+            embedder: match &m.embedding.kind {
+                EmbeddingKind::Windowed { .. } => Embedder::Windowed(Windowed::load(environment, bundle)?),
+                EmbeddingKind::FrameLevel { .. } => {
+                    Embedder::FrameLevel(FrameLevel::load(environment, bundle)?)
+                }
+            },
             input: Vec::new(),
         })
     }
-}
 
-fn session(environment: &Environment, path: &Path) -> Result<Session, ort::Error> {
-    Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::Level3)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .commit_from_file(path)
+    fn frame_level(&mut self, network: &'static str) -> Result<&mut FrameLevel, EngineError> {
+        match &mut self.embedder {
+            Embedder::FrameLevel(network) => Ok(network),
+            Embedder::Windowed(_) => Err(EngineError::NoSuchNetwork { network }),
+        }
+    }
 }
 
 impl Engine for CpuEngine {
@@ -86,8 +90,8 @@ impl Engine for CpuEngine {
         let length = rows.first().map_or(0, |r| r.len());
         self.input.clear();
         rows.iter().for_each(|row| self.input.extend_from_slice(row));
-        let shape = [rows.len(), 1, length];
-        let found = infer("segmentation", &mut self.segmentation, shape, &self.input, out)?;
+        let input = Input { shape: &[rows.len(), 1, length], values: &self.input };
+        let found = infer("segmentation", &mut self.segmentation, &[input], out)?;
         let frames_right = length != self.window || found.get(1) == Some(&(self.window_frames as i64));
         if found.len() != 3
             || found[0] != rows.len() as i64
@@ -104,45 +108,26 @@ impl Engine for CpuEngine {
     }
 
     fn embed(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
-        let (bins, frames) = (self.fbank.bins(), self.fbank.frames(rows.first().map_or(0, |r| r.len())));
-        self.input.clear();
-        self.input.resize(rows.len() * frames * bins, 0.0);
-        for (row, features) in rows.iter().zip(self.input.chunks_exact_mut((frames * bins).max(1))) {
-            self.fbank.compute(row, features);
-            subtract_mean(features, bins);
+        match &mut self.embedder {
+            Embedder::Windowed(network) => network.embed(rows, out),
+            Embedder::FrameLevel(_) => Err(EngineError::NoSuchNetwork { network: "windowed" }),
         }
-        let shape = [rows.len(), frames, bins];
-        let found = infer("embedding", &mut self.embedding, shape, &self.input, out)?;
-        if found != [rows.len() as i64, self.dimension as i64] {
-            let expected = format!("[{}, {}]", rows.len(), self.dimension);
-            return Err(EngineError::OutputShape { network: "embedding", found, expected });
-        }
-        Ok(())
     }
-}
 
-/// Runs a network with one input and one output and appends the output; returns the output's shape.
-fn infer(
-    network: &'static str,
-    session: &mut Session,
-    shape: [usize; 3],
-    input: &[f32],
-    out: &mut Vec<f32>,
-) -> Result<Vec<i64>, EngineError> {
-    let library = |e: ort::Error| {
-        let rows = shape[0];
-        if e.message().contains("Failed to allocate") || e.message().contains("bad_alloc") {
-            EngineError::OutOfMemory { rows }
-        } else {
-            EngineError::Library { network, source: Box::new(e) }
-        }
-    };
-    let tensor = TensorRef::from_array_view((shape, input)).map_err(library)?;
-    let outputs = session.run(ort::inputs![tensor]).map_err(library)?;
-    let (shape, values) = outputs[0].try_extract_tensor::<f32>().map_err(library)?;
-    if values.iter().any(|v| !v.is_finite()) {
-        return Err(EngineError::NotFinite { network });
+    fn embed_locals(
+        &mut self,
+        rows: &[&[f32]],
+        weights: &[&[f32]],
+        out: &mut Vec<f32>,
+    ) -> Result<(), EngineError> {
+        self.frame_level("frame-level")?.embed_locals(rows, weights, out)
     }
-    out.extend_from_slice(values);
-    Ok(shape.to_vec())
+
+    fn trunk(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.frame_level("trunk")?.trunk(rows, out).map(|_| ())
+    }
+
+    fn pool(&mut self, rows: &[&[f32]], weights: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.frame_level("pooling")?.pool(rows, weights, out)
+    }
 }

@@ -1,4 +1,6 @@
 //! ONNX Runtime, loaded at run time: building and testing need none.
 
+mod embedder;
 pub mod engine;
 pub mod library;
+mod network;

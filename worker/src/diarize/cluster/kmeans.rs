@@ -26,7 +26,17 @@ impl SplitMix {
 /// When `k` or `starts` is 0, or the points have different lengths.
 #[must_use]
 pub fn partition(points: &[Vec<f64>], k: usize, starts: usize) -> Vec<usize> {
+    partition_weighted(points, &vec![1.0; points.len()], k, starts)
+}
+
+/// [`partition`] of points that stand for several each.
+///
+/// # Panics
+/// As [`partition`], and when a weight is missing.
+#[must_use]
+pub fn partition_weighted(points: &[Vec<f64>], weights: &[f64], k: usize, starts: usize) -> Vec<usize> {
     assert!(k > 0 && starts > 0, "a cluster and a start at least");
+    assert_eq!(points.len(), weights.len(), "a weight for each point");
     assert!(points.windows(2).all(|pair| pair[0].len() == pair[1].len()), "points of one space");
     let mut random = SplitMix(0);
     let mut best = (f64::INFINITY, vec![0; points.len()]);
@@ -34,7 +44,7 @@ pub fn partition(points: &[Vec<f64>], k: usize, starts: usize) -> Vec<usize> {
         return best.1;
     }
     for _ in 0..starts {
-        let (inertia, labels) = lloyd(points, spread(points, k, &mut random));
+        let (inertia, labels) = lloyd(points, weights, spread(points, weights, k, &mut random));
         if inertia < best.0 - 1e-12 {
             best = (inertia, labels);
         }
@@ -43,17 +53,17 @@ pub fn partition(points: &[Vec<f64>], k: usize, starts: usize) -> Vec<usize> {
 }
 
 /// k-means++: each further centre is a point drawn with probability proportional to its squared distance.
-fn spread(points: &[Vec<f64>], k: usize, random: &mut SplitMix) -> Vec<Vec<f64>> {
+fn spread(points: &[Vec<f64>], weights: &[f64], k: usize, random: &mut SplitMix) -> Vec<Vec<f64>> {
     let n = points.len();
     let first = ((random.unit() * n as f64) as usize).min(n - 1);
     let mut centres = vec![points[first].clone()];
     let mut gaps: Vec<f64> = points.iter().map(|p| distance(p, &points[first])).collect();
     while centres.len() < k {
-        let total: f64 = gaps.iter().sum();
+        let total: f64 = gaps.iter().zip(weights).map(|(gap, weight)| gap * weight).sum();
         let target = random.unit() * total;
         let mut sum = 0.0;
-        let drawn = gaps.iter().position(|gap| {
-            sum += gap;
+        let drawn = gaps.iter().zip(weights).position(|(gap, weight)| {
+            sum += gap * weight;
             sum > target
         });
         let centre = points[drawn.unwrap_or(n - 1)].clone();
@@ -63,7 +73,7 @@ fn spread(points: &[Vec<f64>], k: usize, random: &mut SplitMix) -> Vec<Vec<f64>>
     centres
 }
 
-fn lloyd(points: &[Vec<f64>], mut centres: Vec<Vec<f64>>) -> (f64, Vec<usize>) {
+fn lloyd(points: &[Vec<f64>], weights: &[f64], mut centres: Vec<Vec<f64>>) -> (f64, Vec<usize>) {
     let width = points[0].len();
     let mut labels: Vec<usize> = Vec::new();
     for _ in 0..ITERATIONS_MAX {
@@ -73,18 +83,23 @@ fn lloyd(points: &[Vec<f64>], mut centres: Vec<Vec<f64>>) -> (f64, Vec<usize>) {
         }
         labels = moved;
         let mut sums = vec![vec![0.0; width]; centres.len()];
-        let mut counts = vec![0usize; centres.len()];
-        for (point, label) in points.iter().zip(&labels) {
-            counts[*label] += 1;
-            sums[*label].iter_mut().zip(point).for_each(|(s, x)| *s += x);
+        let mut counts = vec![0.0; centres.len()];
+        for ((point, label), weight) in points.iter().zip(&labels).zip(weights) {
+            counts[*label] += weight;
+            sums[*label].iter_mut().zip(point).for_each(|(s, x)| *s += weight * x);
         }
         for ((centre, sum), count) in centres.iter_mut().zip(sums).zip(counts) {
-            if count > 0 {
-                *centre = sum.into_iter().map(|s| s / count as f64).collect();
+            if count > 0.0 {
+                *centre = sum.into_iter().map(|s| s / count).collect();
             }
         }
     }
-    let inertia = points.iter().zip(&labels).map(|(p, label)| distance(p, &centres[*label])).sum();
+    let inertia = points
+        .iter()
+        .zip(&labels)
+        .zip(weights)
+        .map(|((p, label), weight)| weight * distance(p, &centres[*label]))
+        .sum();
     (inertia, labels)
 }
 
@@ -126,6 +141,15 @@ mod tests {
         let labels = partition(&line(&[0.0, 0.1, 10.0, 10.1, 0.2, 20.0]), 3, 10);
         assert!(labels[0] == labels[1] && labels[1] == labels[4] && labels[2] == labels[3]);
         assert!(labels[0] != labels[2] && labels[2] != labels[5] && labels[0] != labels[5]);
+    }
+
+    #[test]
+    fn weights_pull_centres() {
+        let points = line(&[0.0, 3.0, 5.0, 7.0]);
+        let alone = partition(&points, 2, 10);
+        assert!(alone[0] == alone[1] && alone[2] == alone[3] && alone[0] != alone[2], "{alone:?}");
+        let heavy = partition_weighted(&points, &[1000.0, 1.0, 1.0, 1.0], 2, 10);
+        assert!(heavy[1] == heavy[2] && heavy[2] == heavy[3] && heavy[0] != heavy[1], "{heavy:?}");
     }
 
     #[test]

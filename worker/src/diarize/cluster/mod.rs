@@ -1,18 +1,24 @@
-//! Finding the speakers: from local activity and window embeddings to centroids, and who is who in each chunk.
+//! Finding the speakers: from local activity and embeddings to centroids, and who is who in each chunk.
 //!
-//! Two ways. With enough clean speech, spectral clustering of clean windows; of more than `windows_max` an even
-//! subsample is clustered, and every local speaker of the recording is still assigned to one of the centroids found.
-//! A voice that fills less than about four in `windows_max` of the clean speech of a long recording is missed: 10 s of
-//! an hour, 4 minutes of a day.
+//! Embeddings of local speakers go to [`by_local_speaker`]. Those of windows go one of two ways, here. With enough clean
+//! speech, spectral clustering of clean windows; of more than `windows_max` an even subsample is clustered, and every
+//! local speaker of the recording is still assigned to one of the centroids found. A voice that fills less than about
+//! four in `windows_max` of the clean speech of a long recording is missed: 10 s of an hour, 4 minutes of a day.
 //! With less speech, average linkage of the clean windows at a threshold that the recording itself suggests: windows
 //! are purer than local speakers, of which the network often gives one to two people in a short recording.
 
+pub mod ahc;
+pub mod by_local_speaker;
+pub mod dendrogram;
+pub mod groups;
 pub mod kmeans;
 pub mod laplacian;
 pub mod linkage;
 pub mod local_speakers;
 pub mod neighbours;
+pub mod plda;
 pub mod spectral;
+pub mod vbx;
 
 use common::model::manifest::SpectralParameters;
 use common::speech::assignment;
@@ -172,4 +178,18 @@ fn dense_labels(labels: &[usize]) -> Vec<usize> {
     used.sort_unstable();
     used.dedup();
     labels.iter().map(|l| used.binary_search(l).unwrap_or(0)).collect()
+}
+
+/// Members of each cluster, where each thing that has a label stands for `sizes` of them.
+fn sizes_of(labels: &[usize], sizes: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; labels.iter().max().map_or(0, |l| l + 1)];
+    labels.iter().zip(sizes).for_each(|(label, size)| sums[*label] += size);
+    sums
+}
+
+/// The cosine of two vectors; 0 when one has no direction.
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let norms = (inner(a, a) * inner(b, b)).sqrt();
+    if norms > 0.0 { inner(a, b) / norms } else { 0.0 }
 }

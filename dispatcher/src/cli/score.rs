@@ -1,29 +1,13 @@
-//! The commands and flags of `rollcall`; clap only.
+//! `rollcall score`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
 use crate::command::score;
 
-/// Who spoke when: submit, follow and read diarization jobs, watch the queue, score.
-#[derive(Debug, Parser)]
-#[command(name = "rollcall", version, about, max_term_width = 100)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Compare turns with a reference: DER with its parts, and JER
-    #[command(after_help = SCORE_RULES)]
-    Score(ScoreArguments),
-}
-
-const SCORE_RULES: &str = "\
+/// What stands below the help.
+pub const RULES: &str = "\
 DER is (missed + false alarm + confusion) / reference speech, overlapped speech scored, under the best one-to-one \
 mapping of speakers. JER is the mean over reference speakers of one minus the Jaccard index.\n\n\
 Without --uem the scored region of a recording reaches from its first to its last turn in either file. Recordings are \
@@ -68,14 +52,7 @@ fn collar(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-
-    #[test]
-    fn flags_are_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn collars_are_bounded() {

@@ -1,45 +1,15 @@
-//! The only writer of stdout and stderr: tables, JSON, errors with their hints.
-//!
-//! stdout carries what may be piped; everything about how it went is on stderr. Text from files is made printable.
+//! Scores: a table, or one JSON document.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 
 use common::speech::der::Score;
 use common::speech::render::printable::at_most;
 use serde::Serialize;
 
+use super::{print, to_stderr};
 use crate::command::score::{Recording, Report};
-use crate::command::{ExitStatus, Explain};
-
-/// How writing to stdout ended the command: a reader that went away has what it wanted.
-#[must_use]
-pub fn status(written: io::Result<()>) -> ExitStatus {
-    match written {
-        Ok(()) => ExitStatus::Done,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Done,
-        Err(error) => {
-            to_stderr(&format!("error: cannot write the output\ncaused by: {error}\n"));
-            ExitStatus::Failed
-        }
-    }
-}
-
-/// Prints an error: what failed, why, what to try. Gives the exit code that it means.
-pub fn failure<E: Explain>(error: &E) -> ExitStatus {
-    let mut text = format!("error: {error}\n");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        writeln!(text, "caused by: {error}").expect("writing to memory");
-        cause = error.source();
-    }
-    for hint in error.hints() {
-        writeln!(text, "hint: {hint}").expect("writing to memory");
-    }
-    to_stderr(&text);
-    error.status()
-}
 
 /// Prints the scores: a table, or one JSON document.
 ///
@@ -49,15 +19,7 @@ pub fn score(report: &Report, json: bool) -> io::Result<()> {
     for note in &report.notes {
         to_stderr(&format!("note: {note}\n"));
     }
-    let text = if json { score_json(report) } else { score_table(report) };
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
-
-fn to_stderr(text: &str) {
-    // Nothing is left to tell anybody when stderr is gone.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    print(&if json { score_json(report) } else { score_table(report) })
 }
 
 /// Columns of a file id; a table of scores is at most 80 columns wide.

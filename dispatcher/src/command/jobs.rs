@@ -1,0 +1,87 @@
+//! Looking at jobs, stopping them, trying them again.
+
+use common::job::id::JobId;
+use common::job::record::{JobRecord, JobState};
+use common::job::transition::{Cancel, Retried};
+use common::port::broker::{Broker, BrokerError};
+use common::port::job_store::{JobFilter, JobStore};
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::error::FleetError;
+use crate::relay;
+
+/// Records that are asked for at a time; they share one connection.
+const AT_ONCE: usize = 64;
+
+/// The records of `jobs`, in their order.
+///
+/// # Errors
+/// [`FleetError::UnknownJobs`] names all that are not known.
+pub async fn records(store: &impl JobStore, jobs: &[JobId]) -> Result<Vec<JobRecord>, FleetError> {
+    let answers = jobs.iter().map(|job| store.get(*job));
+    let found: Vec<_> = futures::stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
+    let unknown: Vec<_> =
+        jobs.iter().zip(&found).filter(|(_, record)| record.is_none()).map(|(job, _)| *job).collect();
+    if unknown.is_empty() {
+        Ok(found.into_iter().flatten().collect())
+    } else {
+        Err(FleetError::UnknownJobs { jobs: unknown })
+    }
+}
+
+/// The newest jobs that pass, newest first.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn list(store: &impl JobStore, filter: JobFilter) -> Result<Vec<JobRecord>, FleetError> {
+    Ok(store.list(filter).await?)
+}
+
+/// What became of one job of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// The job.
+    pub job: JobId,
+    /// What became of it; `None` when it is not known.
+    pub became: Option<T>,
+}
+
+/// Stops jobs; each is tried, whatever became of the others.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn cancel(store: &impl JobStore, jobs: &[JobId]) -> Result<Vec<Changed<Cancel>>, FleetError> {
+    let cancels = jobs.iter().map(|job| async move {
+        store.request_cancel(*job).await.map(|became| Changed { job: *job, became })
+    });
+    Ok(futures::stream::iter(cancels).buffered(AT_ONCE).try_collect().await?)
+}
+
+/// Jobs tried again, and why their bells did not ring, when they did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// What became of each.
+    pub jobs: Vec<Changed<Retried>>,
+    /// Why the queue does not know of them yet.
+    pub silent: Option<BrokerError>,
+}
+
+/// Makes discarded and cancelled jobs available again and rings for them.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn retry(store: &impl JobStore, broker: &impl Broker, jobs: &[JobId]) -> Result<Again, FleetError> {
+    let retries = jobs
+        .iter()
+        .map(|job| async move { store.retry(*job).await.map(|became| Changed { job: *job, became }) });
+    let jobs: Vec<_> = futures::stream::iter(retries).buffered(AT_ONCE).try_collect().await?;
+    let any = jobs.iter().any(|changed| matches!(changed.became, Some(Retried::Done)));
+    let silent = if any { relay::ring(store, broker).await? } else { None };
+    Ok(Again { jobs, silent })
+}
+
+/// Whether nothing more will happen to a job: ended and, when it completed, exported.
+#[must_use]
+pub fn is_over(record: &JobRecord) -> bool {
+    record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some())
+}

@@ -1,0 +1,34 @@
+//! Saying once that something failed, and once that it works again.
+
+use std::fmt::Display;
+
+/// The state of one loop, for the log.
+#[derive(Debug)]
+pub struct Outage {
+    what: &'static str,
+    failures: u64,
+}
+
+impl Outage {
+    /// A loop that works so far.
+    #[must_use]
+    pub fn new(what: &'static str) -> Self {
+        Self { what, failures: 0 }
+    }
+
+    /// It failed; the first time in a row is logged.
+    pub fn failed(&mut self, error: &impl Display) {
+        if self.failures == 0 {
+            tracing::warn!(what = self.what, %error, "failing; trying again");
+        }
+        self.failures += 1;
+    }
+
+    /// It worked; after failures that is logged.
+    pub fn over(&mut self) {
+        if self.failures > 0 {
+            tracing::info!(what = self.what, failures = self.failures, "works again");
+            self.failures = 0;
+        }
+    }
+}

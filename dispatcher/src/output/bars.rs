@@ -1,0 +1,147 @@
+//! Progress of jobs on stderr: bars on a terminal, lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::job::id::JobId;
+use common::job::record::{JobRecord, JobState};
+use common::speech::render::printable::at_most;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::records::{ended, stage_word};
+use super::to_stderr;
+use crate::command::jobs::is_over;
+use crate::submit::shown_name;
+
+/// Most bars at a time; the others show in the count below them.
+const BARS_MAX: usize = 12;
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Columns of a name.
+const NAME_WIDTH: usize = 24;
+
+/// What is shown of several jobs.
+pub struct Bars {
+    all: MultiProgress,
+    terminal: bool,
+    /// One for each job that runs, as far as there is room.
+    running: BTreeMap<JobId, ProgressBar>,
+    total: ProgressBar,
+    states: BTreeMap<JobId, JobState>,
+    over: usize,
+    last_line: Option<Instant>,
+}
+
+impl Bars {
+    /// Shows `jobs` jobs; bars only where `terminal`.
+    #[must_use]
+    pub fn new(jobs: usize, terminal: bool) -> Self {
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let all = MultiProgress::with_draw_target(target);
+        let total = all.add(ProgressBar::new(jobs as u64));
+        if let Ok(style) = ProgressStyle::with_template("  {pos} of {len} done  {msg}") {
+            total.set_style(style);
+        }
+        Self {
+            all,
+            terminal,
+            running: BTreeMap::new(),
+            total,
+            states: BTreeMap::new(),
+            over: 0,
+            last_line: None,
+        }
+    }
+
+    /// A job was looked at.
+    pub fn seen(&mut self, record: &JobRecord) {
+        let before = self.states.insert(record.id, record.state);
+        if is_over(record) {
+            self.end(record);
+        } else if record.state == JobState::Running && self.terminal {
+            self.advance(record);
+        } else if before == Some(JobState::Running)
+            && let Some(bar) = self.running.remove(&record.id)
+        {
+            bar.finish_and_clear();
+        }
+        self.count();
+    }
+
+    /// Removes the bars; what ended stays.
+    pub fn finish(&self) {
+        self.total.finish_and_clear();
+    }
+
+    fn end(&mut self, record: &JobRecord) {
+        if let Some(bar) = self.running.remove(&record.id) {
+            bar.finish_and_clear();
+        }
+        self.over += 1;
+        let line = ended(record);
+        if self.terminal {
+            // An error means that stderr is gone, and with it the reader.
+            let _ = self.all.println(line);
+        } else {
+            to_stderr(&format!("{line}\n"));
+        }
+    }
+
+    fn advance(&mut self, record: &JobRecord) {
+        if !self.running.contains_key(&record.id) {
+            if self.running.len() >= BARS_MAX {
+                return;
+            }
+            let bar = self.all.insert_before(&self.total, ProgressBar::new(100));
+            if let Ok(style) = ProgressStyle::with_template("  {prefix:24} {bar:24} {percent:>3} %  {msg}") {
+                bar.set_style(style.progress_chars("━╸ "));
+            }
+            bar.set_prefix(at_most(shown_name(record), NAME_WIDTH));
+            self.running.insert(record.id, bar);
+        }
+        if let Some(bar) = self.running.get(&record.id) {
+            bar.set_position(record.progress.map_or(0, |progress| progress.percent.into()));
+            let stage = stage_word(record).unwrap_or_default();
+            let tries = record.attempts + record.crashes;
+            bar.set_message(if tries > 0 { format!("{stage}, try {}", tries + 1) } else { stage });
+        }
+    }
+
+    fn count(&mut self) {
+        let counts = counts(self.states.values().copied());
+        if self.terminal {
+            self.total.set_position(self.over as u64);
+            self.total.set_message(counts);
+        } else if self.last_line.is_none_or(|at| at.elapsed() >= LINE_EVERY) && self.over < self.states.len()
+        {
+            // The first look comes a job at a time: the line after it counts them all.
+            if self.last_line.is_some() {
+                to_stderr(&format!("{} of {} done  {counts}\n", self.over, self.states.len()));
+            }
+            self.last_line = Some(Instant::now());
+        }
+    }
+}
+
+/// `2 running, 5 available`: the states that are not final, in the order of a life backwards.
+fn counts(states: impl Iterator<Item = JobState>) -> String {
+    let mut counts = BTreeMap::new();
+    for state in states.filter(|state| !state.is_final()) {
+        *counts.entry(state).or_insert(0_usize) += 1;
+    }
+    let words: Vec<_> =
+        counts.iter().rev().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_jobs_are_counted_by_state() {
+        let states = [JobState::Available, JobState::Running, JobState::Completed, JobState::Available];
+        assert_eq!(counts(states.into_iter()), "1 running, 2 available");
+        assert_eq!(counts([JobState::Completed].into_iter()), "");
+    }
+}

@@ -1,0 +1,326 @@
+//! The use case of submitting: from arguments to accepted jobs whose bells have rung.
+//!
+//! Everything that can be refused is refused before anything is changed: services, arguments, sizes, transcripts,
+//! bundles. Then recordings are uploaded and recorded a few at a time, and each batch's bells are published.
+
+pub mod bundle;
+pub mod error;
+pub mod gather;
+pub mod manifest;
+pub mod source;
+pub mod upload;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::adapter::store::UrlStore;
+use common::clock::Clock;
+use common::job::digest::ContentDigest;
+use common::job::id::JobId;
+use common::job::record::JobRecord;
+use common::job::spec::{CacheKey, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use common::port::broker::{Broker, BrokerError};
+use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
+use common::random::Random;
+use common::reach::{Place, Reach};
+use common::speech::transcript;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::command::error::FleetError;
+use crate::relay;
+use crate::wire::request::{JobRequest, Wishes};
+
+use error::SubmitError;
+use gather::{Found, Gatherer, RECORDINGS_MAX};
+
+/// Recordings that are read, uploaded and recorded at a time.
+const AT_ONCE: usize = 4;
+/// Recordings after which bells are rung.
+const BATCH: usize = 64;
+/// The tag that keeps the name of an uploaded file, unless the submitter uses it.
+pub const FILE_TAG: &str = "file";
+
+/// What a submission goes by besides its jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether to go below folders and prefixes.
+    pub recursive: bool,
+    /// Whether earlier results may serve.
+    pub cache: bool,
+    /// Whether to accept content that made workers vanish.
+    pub force: bool,
+    /// What jobs may name.
+    pub reach: Reach,
+    /// Whether webhooks can be signed.
+    pub signs_webhooks: bool,
+}
+
+/// Where a submission goes.
+pub struct Ports<'a, J, B> {
+    /// Job records.
+    pub jobs: &'a J,
+    /// The queue.
+    pub broker: &'a B,
+    /// Audio and results.
+    pub objects: &'a UrlStore,
+    /// Clock and randomness for ids.
+    pub clock: &'a dyn Clock,
+    /// Likewise.
+    pub random: &'a dyn Random,
+}
+
+/// What happens while a submission goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A file is being sent.
+    Uploading {
+        /// Its name.
+        name: &'a str,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A recording has its job, or was refused.
+    Done,
+}
+
+/// One recording, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Path or address, as given or found.
+    pub name: String,
+    /// What the job store answered.
+    pub inserted: Inserted,
+}
+
+/// What became of a submission.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Every recording that came to the job store, in the order given.
+    pub submitted: Vec<Submitted>,
+    /// What stopped the rest, when something did.
+    pub stopped: Option<SubmitError>,
+    /// Why bells did not ring, when they did not: the jobs are recorded, and others ring for them.
+    pub silent: Option<BrokerError>,
+}
+
+/// A recording with what is wanted of it.
+struct Wanted {
+    found: Found,
+    wishes: Wishes,
+    transcript: Option<SourceRef>,
+    /// Whether it is the only one, so that an idempotency key is its own.
+    alone: bool,
+}
+
+/// Submits the recordings of `requests`.
+///
+/// # Errors
+/// Everything that is found before anything is recorded; later errors are in the outcome.
+pub async fn submit<J: JobStore, B: Broker>(
+    ports: &Ports<'_, J, B>,
+    requests: Vec<JobRequest>,
+    terms: &Terms,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Outcome, SubmitError> {
+    let (reached, rung) = futures::join!(ports.jobs.workers(), ports.broker.assert_topology());
+    let workers = reached.map_err(FleetError::from)?;
+    rung.map_err(FleetError::from)?;
+    let mut expected = BTreeMap::new();
+    for request in &requests {
+        check(&request.wishes, terms)?;
+        let wish = request.wishes.bundle.clone();
+        if let Some(wish) = wish.as_deref().filter(|wish| !expected.contains_key(&Some((*wish).to_owned()))) {
+            bundle::check(ports.objects, &workers, wish).await?;
+        }
+        expected.entry(wish.clone()).or_insert_with(|| bundle::expected(&workers, wish.as_deref()).version);
+    }
+    let wanted = gather_all(ports, requests, terms, heard).await?;
+
+    let mut outcome = Outcome::default();
+    let mut rest = wanted.into_iter().peekable();
+    while rest.peek().is_some() && outcome.stopped.is_none() {
+        let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
+        let version = |wanted: &Wanted| expected.get(&wanted.wishes.bundle).and_then(Option::as_deref);
+        let jobs = batch.iter().map(|wanted| one(ports, wanted, version(wanted), terms, heard));
+        let mut answers = futures::stream::iter(jobs).buffered(AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(submitted) => outcome.submitted.push(submitted),
+                // Those under way beside it still count.
+                Err(error) => outcome.stopped = outcome.stopped.or(Some(error)),
+            }
+        }
+        drop(answers);
+        match relay::ring(ports.jobs, ports.broker).await {
+            Ok(silent) => outcome.silent = silent.or(outcome.silent),
+            Err(error) => outcome.stopped = outcome.stopped.or(Some(FleetError::from(error).into())),
+        }
+    }
+    Ok(outcome)
+}
+
+/// What can be refused without looking anything up.
+fn check(wishes: &Wishes, terms: &Terms) -> Result<(), SubmitError> {
+    // A specification with another recording has the same bounds.
+    wishes.spec(SourceRef::at("s3://bucket/key"), None)?;
+    if let Some(key) = &wishes.idempotency_key {
+        Idempotency::new(key)?;
+    }
+    for uri in wishes.output.iter().chain(wishes.bundle.iter().filter(|bundle| bundle.contains('/'))) {
+        if matches!(terms.reach.place(uri), Place::Web | Place::Outside) {
+            return Err(SubmitError::NotAllowed { uri: uri.clone() });
+        }
+    }
+    if let Some(url) = &wishes.callback_url {
+        if !terms.signs_webhooks {
+            return Err(SubmitError::NoWebhookSecret { url: url.clone() });
+        }
+        if !matches!(terms.reach.place(url), Place::Web | Place::Allowed) {
+            return Err(SubmitError::Callback { url: url.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Finds every recording, and reads and uploads the transcripts.
+async fn gather_all<J, B>(
+    ports: &Ports<'_, J, B>,
+    requests: Vec<JobRequest>,
+    terms: &Terms,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Vec<Wanted>, SubmitError> {
+    let gatherer = Gatherer { store: ports.objects, reach: &terms.reach, recursive: terms.recursive };
+    let mut all = Vec::new();
+    for JobRequest { audio, wishes } in requests {
+        let found = gatherer.gather(&audio).await?;
+        if wishes.transcript.is_some() && found.len() > 1 {
+            return Err(SubmitError::TranscriptForMany { recordings: found.len() });
+        }
+        all.extend(found.into_iter().map(|found| (found, wishes.clone())));
+        if all.len() > RECORDINGS_MAX {
+            return Err(SubmitError::TooMany { most: RECORDINGS_MAX });
+        }
+    }
+    let alone = all.len() == 1;
+    let with_transcript = |(found, wishes): (Found, Wishes)| async move {
+        let transcript = match &wishes.transcript {
+            None => None,
+            Some(text) => Some(transcript_source(ports, terms, text, heard).await?),
+        };
+        Ok(Wanted { found, wishes, transcript, alone })
+    };
+    futures::stream::iter(all).map(with_transcript).buffered(AT_ONCE).try_collect().await
+}
+
+/// A transcript that workers can reach: a local one is read, so that a wrong file is told at once, and uploaded.
+async fn transcript_source<J, B>(
+    ports: &Ports<'_, J, B>,
+    terms: &Terms,
+    text: &str,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<SourceRef, SubmitError> {
+    let gatherer = Gatherer { store: ports.objects, reach: &terms.reach, recursive: false };
+    match gatherer.gather(text).await?.swap_remove(0) {
+        Found::Web { uri } => Ok(SourceRef::at(uri)),
+        Found::Object { uri, bytes } => Ok(SourceRef { bytes: Some(bytes), ..SourceRef::at(uri) }),
+        Found::File { path } => {
+            let limits = transcript::Limits::default();
+            let unreadable = |source| SubmitError::Unreadable { path: path.clone(), source };
+            let unusable = |source| SubmitError::Transcript { name: path.display().to_string(), source };
+            let size = std::fs::metadata(&path).map_err(unreadable)?.len();
+            let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+            if bytes > limits.bytes_max {
+                return Err(unusable(transcript::TranscriptError::TooLarge { bytes, max: limits.bytes_max }));
+            }
+            let content = tokio::fs::read(&path).await.map_err(unreadable)?;
+            transcript::read(&content, limits).map_err(unusable)?;
+            send(ports, terms, &path, heard).await
+        }
+    }
+}
+
+async fn send<J, B>(
+    ports: &Ports<'_, J, B>,
+    terms: &Terms,
+    path: &Path,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<SourceRef, SubmitError> {
+    let name = path.display().to_string();
+    let begins = |bytes| heard(Event::Uploading { name: &name, bytes });
+    let uploaded =
+        upload::upload(ports.objects, terms.reach.store(), path, ports.clock.now(), &begins).await?;
+    Ok(uploaded.source)
+}
+
+async fn one<J: JobStore, B>(
+    ports: &Ports<'_, J, B>,
+    wanted: &Wanted,
+    bundle: Option<&str>,
+    terms: &Terms,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Submitted, SubmitError> {
+    let mut wishes = wanted.wishes.clone();
+    let (name, audio) = match &wanted.found {
+        Found::File { path } => {
+            let audio = send(ports, terms, path, heard).await?;
+            name_file(&mut wishes.tags, path);
+            (path.display().to_string(), audio)
+        }
+        Found::Object { uri, bytes } => {
+            let sha256 = terms.reach.store().key(uri).and_then(digest_in_key);
+            (uri.clone(), SourceRef { sha256, bytes: Some(*bytes), ..SourceRef::at(uri.clone()) })
+        }
+        Found::Web { uri } => (uri.clone(), SourceRef::at(uri.clone())),
+    };
+    let key = wishes.idempotency_key.take();
+    let spec = wishes.spec(audio, wanted.transcript.clone())?;
+    let idempotency = key.map(|key| own_key(&key, wanted.alone, &spec.audio)).transpose()?;
+    let cached = spec.audio.sha256.zip(bundle).filter(|_| terms.cache);
+    let job = NewJob {
+        id: JobId::new(ports.clock.now(), ports.random.bytes()),
+        delay: wishes.delay.unwrap_or_default(),
+        idempotency,
+        cache: cached.and_then(|(digest, bundle)| CacheKey::of(&spec, digest, bundle)),
+        force: terms.force,
+        spec,
+    };
+    let inserted = ports.jobs.insert(job).await.map_err(FleetError::from)?;
+    heard(Event::Done);
+    Ok(Submitted { name, inserted })
+}
+
+/// A submitter's key for one of several recordings is joined with its content, so that each has its own and a repetition
+/// finds it whatever the order.
+fn own_key(key: &str, alone: bool, audio: &SourceRef) -> Result<Idempotency, SubmitError> {
+    if alone {
+        return Ok(Idempotency::new(key)?);
+    }
+    // As a digest it keeps the bound on keys, however long the submitter's is.
+    let joined = ContentDigest::of(format!("{key}\n{}", audio.content()).as_bytes());
+    Ok(Idempotency::new(&joined.to_string())?)
+}
+
+/// Keeps the name of an uploaded file, whose key is its digest, as a tag, where there is room.
+fn name_file(tags: &mut BTreeMap<String, String>, path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if tags.len() < TAGS_MAX && name.len() <= TAG_VALUE_BYTES_MAX {
+        tags.entry(FILE_TAG.to_owned()).or_insert_with(|| name.into_owned());
+    }
+}
+
+/// What a recording is called in front of people: the name of the file it was, else the end of its address.
+#[must_use]
+pub fn shown_name(record: &JobRecord) -> &str {
+    let uri = &record.spec.audio.uri;
+    let last = || uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
+    record.spec.tags.get(FILE_TAG).map_or_else(last, String::as_str)
+}
+
+/// The digest that the key of an uploaded object is.
+fn digest_in_key(key: &str) -> Option<ContentDigest> {
+    let name = key.strip_prefix(common::object_key::INBOX)?;
+    name.split_once('.')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The queue in numbers as a document (contract, section 7).
+
+use std::time::Duration;
+
+use common::job::lane::Lane;
+use common::port::job_store::{LaneDepth, QueueStatus};
+use serde::Serialize;
+
+use super::record::seconds;
+
+/// Within this time a queue should be drained: what `workers.wanted` aims at.
+pub const DRAIN_TARGET: Duration = Duration::from_secs(600);
+
+/// The queue in numbers.
+#[derive(Debug, Serialize)]
+pub struct QueueDocument {
+    at: String,
+    depth: DepthDocument,
+    outbox: u64,
+    dead: u64,
+    audio_hours_waiting: f64,
+    rates: RatesDocument,
+    oldest_s: Option<f64>,
+    drain_s: Option<f64>,
+    workers: WorkersDocument,
+}
+
+#[derive(Debug, Serialize)]
+struct DepthDocument {
+    high: LaneDocument,
+    normal: LaneDocument,
+    low: LaneDocument,
+}
+
+#[derive(Debug, Serialize)]
+struct LaneDocument {
+    ready: u64,
+    scheduled: u64,
+    retryable: u64,
+    running: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RatesDocument {
+    arrived_per_s: f64,
+    completed_per_s: f64,
+    audio_s_per_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkersDocument {
+    alive: u64,
+    wanted: u64,
+}
+
+impl From<&LaneDepth> for LaneDocument {
+    fn from(depth: &LaneDepth) -> Self {
+        let LaneDepth { ready, scheduled, retryable, running, outbox: _ } = *depth;
+        Self { ready, scheduled, retryable, running }
+    }
+}
+
+impl From<&QueueStatus> for QueueDocument {
+    fn from(status: &QueueStatus) -> Self {
+        let places = |value: f64, scale: f64| (value * scale).round() / scale;
+        Self {
+            at: status.at.to_string(),
+            depth: DepthDocument {
+                high: status.lane(Lane::High).into(),
+                normal: status.lane(Lane::Normal).into(),
+                low: status.lane(Lane::Low).into(),
+            },
+            outbox: status.outbox(),
+            dead: status.dead,
+            audio_hours_waiting: places(status.audio_waiting.as_secs_f64() / 3600.0, 1e4),
+            rates: RatesDocument {
+                arrived_per_s: places(status.arrived_per_s, 1e3),
+                completed_per_s: places(status.completed_per_s, 1e3),
+                audio_s_per_s: places(status.audio_s_per_s, 1e3),
+            },
+            oldest_s: status.oldest.map(seconds),
+            drain_s: status.drain().map(seconds),
+            workers: WorkersDocument {
+                alive: status.workers_alive,
+                wanted: status.workers_wanted(DRAIN_TARGET),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::clock::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_document_has_the_contracts_keys() {
+        let lane = LaneDepth { ready: 1, scheduled: 2, retryable: 3, running: 4, outbox: 5 };
+        let status = QueueStatus {
+            at: Timestamp::from_millis(0),
+            depth: [lane; 3],
+            dead: 6,
+            exports: 0,
+            webhooks: 0,
+            audio_waiting: Duration::from_secs(5400),
+            arrived_per_s: 0.1,
+            completed_per_s: 0.25,
+            audio_s_per_s: 9.0,
+            oldest: Some(Duration::from_millis(1500)),
+            workers_alive: 2,
+        };
+        assert_eq!(
+            serde_json::to_string(&QueueDocument::from(&status)).unwrap(),
+            concat!(
+                r#"{"at":"1970-01-01T00:00:00.000Z","#,
+                r#""depth":{"high":{"ready":1,"scheduled":2,"retryable":3,"running":4},"#,
+                r#""normal":{"ready":1,"scheduled":2,"retryable":3,"running":4},"#,
+                r#""low":{"ready":1,"scheduled":2,"retryable":3,"running":4}},"#,
+                r#""outbox":15,"dead":6,"audio_hours_waiting":1.5,"#,
+                r#""rates":{"arrived_per_s":0.1,"completed_per_s":0.25,"audio_s_per_s":9.0},"#,
+                r#""oldest_s":1.5,"drain_s":600.0,"workers":{"alive":2,"wanted":2}}"#
+            )
+        );
+    }
+}

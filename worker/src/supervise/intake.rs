@@ -1,0 +1,90 @@
+//! From a free seat to a held job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::fleet::take::{Asker, Taken, take};
+use common::job::lease::Nonce;
+use common::port::broker::{Broker, BrokerError, Consumer};
+use common::port::job_store::{JobStore, JobStoreError};
+use common::port::object_store::ObjectStore;
+use common::random::{OsRandom, Random as _};
+
+use super::craft::Craft;
+use super::errand::Floor;
+use super::phase::Phase;
+use super::troubles::Troubles;
+
+/// Wait after a server refused or did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes jobs until the worker drains: a seat, a notice, a lease, and again. A notice is asked for only with a seat in
+/// hand.
+pub async fn take_turns<S, B, O, C>(floor: Arc<Floor<S, O, C>>, broker: B)
+where
+    S: JobStore,
+    B: Broker,
+    O: ObjectStore,
+    C: Craft,
+{
+    let asker = Asker { worker: floor.worker.clone(), lasts: floor.rules.keep.lasts };
+    let (mut queue, mut records) = (Troubles::of("queue"), Troubles::of("job store"));
+    let Some(mut consumer) = consumer(&floor, &broker, &mut queue).await else { return };
+    loop {
+        let turn = async {
+            let seated = floor.seats.sit().await;
+            (seated, consumer.next().await)
+        };
+        let (seated, delivery) = tokio::select! {
+            biased;
+            () = floor.phases.reached(Phase::Draining) => break,
+            turn = turn => turn,
+        };
+        queue.outcome(delivery.as_ref().err());
+        let Ok(delivery) = delivery else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let nonce = Nonce::new(OsRandom.bytes());
+        let mut answered = Ok::<(), JobStoreError>(());
+        match take(&floor.tools.store, delivery, &asker, nonce, &floor.tools.clock).await {
+            Taken::Held(lease) => {
+                tokio::spawn(Arc::clone(&floor).errand(lease, seated));
+            }
+            Taken::Unanswered(error) => answered = Err(error),
+            Taken::Malformed(error) => tracing::warn!(%error, "not a notice; it is gone"),
+            Taken::Nothing(why) => tracing::debug!(?why, "nothing to do for a notice"),
+            Taken::TooLate => tracing::warn!("a lease had run out before its answer came"),
+        }
+        records.outcome(answered.as_ref().err());
+        if answered.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    consumer.close().await;
+}
+
+/// A consumer, as soon as the broker gives one; `None` when the worker drains first.
+async fn consumer<S, B, O, C>(
+    floor: &Floor<S, O, C>,
+    broker: &B,
+    troubles: &mut Troubles,
+) -> Option<B::Consumer>
+where
+    S: JobStore,
+    B: Broker,
+    O: ObjectStore,
+    C: Craft,
+{
+    loop {
+        let opened: Result<_, BrokerError> = broker.consume(&floor.rules.lanes).await;
+        troubles.outcome(opened.as_ref().err());
+        if let Ok(consumer) = opened {
+            return Some(consumer);
+        }
+        tokio::select! {
+            () = floor.phases.reached(Phase::Draining) => return None,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
