@@ -90,13 +90,15 @@ check 'the bundle is intact' "$bin/rollcall-provision" verify starter
 check 'the bundle passes its self-test' "$bin/rollcall-worker" selftest "$home/bundles/starter/current"
 
 say 'test suite'
-cargo test --workspace --no-fail-fast >"$tmp/tests" 2>&1 || true
-grep -E '^test result|SKIPPED|panicked|FAILED|^error' "$tmp/tests" || true
+# As it goes, so that whoever watches sees where it is; bounded, so that a test which waits for ever is a failure.
+timeout --kill-after=10 2400 cargo test --workspace --no-fail-fast 2>&1 | tee "$tmp/tests" |
+  grep --line-buffered -E '^ +Running|^test result|SKIPPED|panicked|FAILED|^error|for over 60 seconds'
+ended=${PIPESTATUS[0]}
 sed -n '/^failures:/,/^test result/p' "$tmp/tests" | head -n 200
 counts=$(awk '/^test result:/ {p += $4; f += $6} END {print p + 0, f + 0}' "$tmp/tests")
 passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
-# A suite that did not compile or crashed prints no result of its own.
-if ! grep -q '^test result' "$tmp/tests" || grep -qE '^error' "$tmp/tests"; then
+# A suite that did not compile, crashed or never ended prints no result of its own.
+if [[ $ended -ge 124 ]] || ! grep -q '^test result' "$tmp/tests" || grep -qE '^error' "$tmp/tests"; then
   [[ ${counts#* } -gt 0 ]] || failed=$((failed + 1))
 fi
 

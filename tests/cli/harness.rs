@@ -4,13 +4,19 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use common::adapter::queue::QueueBroker;
 use common::adapter::redis::{RedisJobStore, RedisOptions};
 use common::adapter::s3::{S3Access, S3Options, S3Store};
 use common::port::job_store::StoreRules;
+use rustix::process::{Pid, Signal, kill_process};
 use tests::s3_server::{Bounds, Keys, S3Server};
 use tests::servers::{Fsync, Redis, ScopedFolder, local, shared};
+
+/// How long one run of the program may take: far above what any needs, so that what waits for ever is a failure.
+const PROGRAM_MOST: Duration = Duration::from_secs(60);
 
 /// Which queue a test uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,10 +142,22 @@ impl Fleet {
             let mut child = command.spawn().unwrap();
             // A program that does not read its stdin may be gone by now.
             let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-            child.wait_with_output().unwrap()
+            let pid = Pid::from_child(&child);
+            let (ended, watch) = mpsc::channel::<()>();
+            let watchdog = std::thread::spawn(move || {
+                let late = watch.recv_timeout(PROGRAM_MOST) == Err(mpsc::RecvTimeoutError::Timeout);
+                if late {
+                    kill_process(pid, Signal::KILL).unwrap();
+                }
+                late
+            });
+            let output = child.wait_with_output().unwrap();
+            drop(ended);
+            (output, watchdog.join().unwrap())
         });
-        let Output { status, stdout, stderr } = output.await.unwrap();
+        let (Output { status, stdout, stderr }, late) = output.await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert!(!late, "`rollcall {arguments}` did not end: {}{}", text(stdout), text(stderr));
         Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
     }
 

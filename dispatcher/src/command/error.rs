@@ -272,6 +272,9 @@ fn unreachable_hints(service: Service, endpoint: &str, said: &str) -> Vec<String
     vec![first, format!("`{}` says where it is; `rollcall config show` what is in use", service.variable())]
 }
 
+/// What S3 servers say to somebody they do not know; the last is all there is of an answer without a body.
+const S3_REFUSALS: [&str; 5] = ["credentials", "accessdenied", "signature", "invalidaccesskeyid", "http 403"];
+
 fn refused_hints(service: Service, said: &str) -> Vec<String> {
     let has = |words: &[&str]| words.iter().any(|word| said.to_ascii_lowercase().contains(word));
     let first = match service {
@@ -285,7 +288,7 @@ fn refused_hints(service: Service, said: &str) -> Vec<String> {
         Service::Queue if has(&["auth", "access_refused", "access refused", "pass", "(403)"]) => {
             "user and password stand in the address: `amqp://USER:PASSWORD@HOST:PORT/VHOST`"
         }
-        Service::ObjectStore if has(&["credentials", "accessdenied", "signature", "invalidaccesskeyid"]) => {
+        Service::ObjectStore if has(&S3_REFUSALS) => {
             "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (or `AWS_PROFILE`) say who asks"
         }
         Service::ObjectStore if has(&["does not exist"]) => "`ROLLCALL_STORE_URL` names a bucket that exists",

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use common::adapter::store::UrlStore;
 use common::clock::Clock;
+use common::fleet::export;
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
@@ -284,9 +285,25 @@ async fn one<J: JobStore, B>(
         force: terms.force,
         spec,
     };
-    let inserted = ports.jobs.insert(job).await.map_err(FleetError::from)?;
+    let inserted = match ports.jobs.insert(job).await.map_err(FleetError::from)? {
+        Inserted::Cached(record) => Inserted::Cached(exported(ports, record).await?),
+        other => other,
+    };
     heard(Event::Done);
     Ok(Submitted { name, inserted })
+}
+
+/// Exports what a job took from another, so that whoever asked has it now, also where no worker lives. What fails, a
+/// rescuer repeats.
+async fn exported<J: JobStore, B>(
+    ports: &Ports<'_, J, B>,
+    record: JobRecord,
+) -> Result<JobRecord, SubmitError> {
+    if let Err(error) = export::from_record(ports.jobs, ports.objects, &record).await {
+        tracing::warn!(job = %record.id, %error, "the result is left to a rescuer");
+        return Ok(record);
+    }
+    Ok(ports.jobs.get(record.id).await.map_err(FleetError::from)?.unwrap_or(record))
 }
 
 /// A submitter's key for one of several recordings is joined with its content, so that each has its own and a repetition
