@@ -7,12 +7,12 @@
 #   --bin FOLDER  rollcall, rollcall-worker, rollcall-provision and rollcall-local
 #   --home DIR    a ROLLCALL_HOME with the starter bundle and ONNX Runtime, which go into the store
 #   --base DIR    a bare root that is copied; made there if it does not exist [default: made anew each time]
-# Needs root, debootstrap, redis-server, rabbitmq-server, and a Debian mirror (ROLLCALL_TEST_MIRROR).
+# Needs root, debootstrap, redis-server, rabbitmq-server, and a Debian mirror (ROLLCALL_TEST_MIRROR; default: that of debootstrap).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-mirror=${ROLLCALL_TEST_MIRROR:-http://deb.debian.org/debian}
+mirror=${ROLLCALL_TEST_MIRROR:-}
 bin='' home='' base=''
 while (($#)); do
   case $1 in
@@ -89,7 +89,7 @@ ok "bundle, ONNX Runtime and release are in the store, after $((SECONDS - starte
 # ---- the machine
 
 if [[ -z $base ]]; then base=$tmp/base; fi
-if [[ ! -f $base/etc/debian_version ]]; then debootstrap --variant=minbase bookworm "$base" "$mirror" >>"$tmp/log" 2>&1; fi
+if [[ ! -f $base/etc/debian_version ]]; then debootstrap --variant=minbase bookworm "$base" ${mirror:+"$mirror"} >>"$tmp/log" 2>&1; fi
 cp -a "$base" "$root"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 mount -t proc proc "$root/proc"
