@@ -105,6 +105,8 @@ check 'the sample: three speakers, DER at most 10 %' tests/cli/sample.sh "$bin" 
 check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$bin" tests/audio "$tmp/same"
 check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
+check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"
+grep SKIPPED "$tmp/log" || true
 
 if [[ -d $shared/audio ]]; then
   say 'labelled recordings'
