@@ -108,6 +108,8 @@ check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$
 check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
 check 'doctor' tests/cli/doctor.sh "$bin"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
+check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"
+grep SKIPPED "$tmp/log" || true
 
 if [[ -d $shared/audio ]]; then
   say 'labelled recordings'

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, Stage};
+use common::speech::render::printable;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::job::{Progress, Watch};
@@ -43,9 +44,10 @@ impl Display {
         if let Ok(style) = ProgressStyle::with_template("  {prefix:24!} {bar:24} {percent:>3} %  {msg}") {
             bar.set_style(style.progress_chars("━╸ "));
         }
-        bar.set_prefix(name.to_owned());
+        let name = printable::path(name);
+        bar.set_prefix(name.clone());
         let now = Instant::now();
-        Line { display: self, name: name.to_owned(), bar, began: now, last_line: Mutex::new(now) }
+        Line { display: self, name, bar, began: now, last_line: Mutex::new(now) }
     }
 
     /// A line of text that does not tear the bars.

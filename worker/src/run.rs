@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::spec::Channels;
-use common::speech::render::table;
+use common::speech::render::{printable, table};
 use common::speech::result_document::JobFacts;
 use common::speech::transcript::Transcript;
 use serde::Serialize;
@@ -120,13 +120,14 @@ fn report(
     print: &(dyn Fn(&str) + Sync),
 ) {
     let (audio, folder) = (audio.to_string_lossy(), folder.to_string_lossy());
+    let shown = printable::path(&audio);
     match outcome {
         Ok(Outcome { document, .. }) => {
             let duration_s = document.audio.duration.as_s();
             let timing = &document.timing;
             let speed = if timing.total_s > 0.0 { duration_s / timing.total_s } else { 0.0 };
             line.finish(&format!(
-                "{audio}: {} speaker(s), {} turn(s); {duration_s:.1} s of audio in {:.2} s, real-time factor {:.4} ({speed:.0}x)",
+                "{shown}: {} speaker(s), {} turn(s); {duration_s:.1} s of audio in {:.2} s, real-time factor {:.4} ({speed:.0}x)",
                 document.speakers.len(),
                 document.diarization.len(),
                 timing.total_s,
@@ -134,10 +135,14 @@ fn report(
             ));
             if !plan.json {
                 let turns = table::turns(document, TABLE_TURNS_MAX);
-                print(&format!("\n{audio}\n{turns}\n{}  files: {folder}\n", table::summary(document)));
+                let folder = printable::path(&folder);
+                print(&format!("\n{shown}\n{turns}\n{}  files: {folder}\n", table::summary(document)));
             }
         }
-        Err(failure) => line.finish(&format!("error: {audio}: {}: {failure}", failure.code.as_str())),
+        Err(failure) => {
+            let failure = format!("error: {shown}: {}: {failure}", failure.code.as_str());
+            line.finish(&printable::path(&failure));
+        }
     }
     if plan.json {
         let document = outcome.as_ref().ok().map(|o| &o.document);

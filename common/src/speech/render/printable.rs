@@ -21,6 +21,12 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
+/// A path for a person: as [`one_line`], but white space is kept, so that what is shown can be copied.
+#[must_use]
+pub fn path(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_direction_mark(c) { '·' } else { c }).collect()
+}
+
 /// [`one_line`], cut to `width_max` characters with `…` at the end where something was left off.
 #[must_use]
 pub fn at_most(text: &str, width_max: usize) -> String {
@@ -46,6 +52,12 @@ mod tests {
     fn nothing_reaches_the_terminal_as_a_command() {
         assert_eq!(one_line("  a\n\tb \u{1b}[31mred\u{7}\r\n"), "a b ·[31mred·");
         assert_eq!(one_line("x\u{202e}y\u{9b}z\u{2028}w"), "x·y·z w");
+    }
+
+    #[test]
+    fn a_path_keeps_its_spaces_and_commands_nothing() {
+        assert_eq!(path(" a  b.wav"), " a  b.wav");
+        assert_eq!(path("a\n\u{1b}]0;x\u{7}\u{202e}gpj.wav"), "a··]0;x··gpj.wav");
     }
 
     #[test]

@@ -18,13 +18,18 @@ fn joined(transcript: &[u8]) -> Document {
 /// Each kind joined with the same two speakers (0 - 2.5 s and 8 - 9.25 s the one, 2.5 - 6 s the other), byte for byte.
 #[test]
 fn goldens() {
-    let cases: [(&str, &[u8], &str); 5] = [
+    let cases: [(&str, &[u8], &str); 6] = [
         (
             "WhisperLive",
             include_bytes!("golden/whisperlive.json"),
             include_str!("golden/whisperlive.segments"),
         ),
         ("Whisper", include_bytes!("golden/whisper.json"), include_str!("golden/whisper.segments")),
+        (
+            "Whisper with words",
+            include_bytes!("golden/whisper_words.json"),
+            include_str!("golden/whisper_words.segments"),
+        ),
         ("WhisperX", include_bytes!("golden/whisperx.json"), include_str!("golden/whisperx.segments")),
         ("SRT", include_bytes!("golden/subrip.srt"), include_str!("golden/subrip.segments")),
         ("VTT", include_bytes!("golden/webvtt.vtt"), include_str!("golden/webvtt.segments")),

@@ -77,6 +77,7 @@ function startPlayer() {
     return;
   }
   player.hidden = false;
+  if (turns.length) saying.textContent = 'Choose a turn to hear it';
   byId('whole').textContent = ` / ${clock(duration)}`;
   const shown = () => {
     player.classList.toggle('playing', playing());

@@ -10,7 +10,7 @@ function makeHeader() {
   fact(speakers.length === 1 ? 'speaker' : 'speakers', String(speakers.length));
   fact(turns.length === 1 ? 'turn' : 'turns', turns.length.toLocaleString('en'));
   fact('speech', percent(speech, duration));
-  if (speakers.length > 1) fact('of it at once', percent(overlapped, speech));
+  if (speakers.length > 1) fact('overlap', percent(overlapped, speech));
   byId('overlap-key').hidden = overlapped === 0;
   for (const warning of data.warnings) byId('warnings').append(element('li', '', warning));
   byId('warnings').hidden = data.warnings.length === 0;
