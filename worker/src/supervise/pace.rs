@@ -38,7 +38,8 @@ impl Pace {
     #[must_use]
     pub fn audio_s_per_s(&mut self, now: Monotonic) -> f64 {
         self.forget(now);
-        let sum: f64 = self.buckets.iter().map(|(_, audio)| audio.as_secs_f64()).sum();
+        // Summed from 0: the empty sum of floats is -0.
+        let sum = self.buckets.iter().fold(0.0, |sum, (_, audio)| sum + audio.as_secs_f64());
         let over = now.since(self.began).min(WINDOW).as_secs_f64().max(1.0);
         sum / over
     }
