@@ -78,7 +78,7 @@ function startPlayer() {
   }
   player.hidden = false;
   if (turns.length) saying.textContent = 'Choose a turn to hear it';
-  byId('whole').textContent = ` / ${clock(duration)}`;
+  byId('whole').textContent = ` / ${clock(Math.round(duration / 1000) * 1000)}`;
   const shown = () => {
     player.classList.toggle('playing', playing());
     byId('play').setAttribute('aria-label', playing() ? 'Pause' : 'Play');
