@@ -77,7 +77,7 @@ function startPlayer() {
     return;
   }
   player.hidden = false;
-  if (turns.length) saying.textContent = 'Choose a turn to hear it';
+  if (turns.length) saying.textContent = 'Choose a turn';
   byId('whole').textContent = ` / ${clock(Math.round(duration / 1000) * 1000)}`;
   const shown = () => {
     player.classList.toggle('playing', playing());
