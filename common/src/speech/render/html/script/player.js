@@ -77,8 +77,8 @@ function startPlayer() {
     return;
   }
   player.hidden = false;
-  if (turns.length) saying.textContent = 'Choose a turn to hear it';
-  byId('whole').textContent = ` / ${clock(duration)}`;
+  if (turns.length) saying.textContent = 'Choose a turn';
+  byId('whole').textContent = ` / ${clock(Math.round(duration / 1000) * 1000)}`;
   const shown = () => {
     player.classList.toggle('playing', playing());
     byId('play').setAttribute('aria-label', playing() ? 'Pause' : 'Play');

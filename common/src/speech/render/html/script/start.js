@@ -6,7 +6,7 @@ function fact(name, value) {
 }
 
 function makeHeader() {
-  fact('length', clock(duration));
+  fact('length', clock(Math.round(duration / 1000) * 1000));
   fact(speakers.length === 1 ? 'speaker' : 'speakers', String(speakers.length));
   fact(turns.length === 1 ? 'turn' : 'turns', turns.length.toLocaleString('en'));
   fact('speech', percent(speech, duration));
