@@ -1,8 +1,10 @@
-//! A fleet of real processes on real servers: under deaths and pauses (`chaos`), and as fast as it goes (`rates`).
+//! A fleet of real processes on real servers: under deaths and pauses (`chaos`), as fast as it goes (`rates`), and
+//! with nobody to work (`backlog`).
 //!
 //! The engine is the stand-in of `tests::noop`; everything around it is what `rollcall-worker serve` runs.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic and a closing line are the report")]
 
+mod backlog;
 mod load;
 mod monkey;
 mod rates;
@@ -31,6 +33,8 @@ enum What {
     Chaos(Chaos),
     /// Jobs per second, latencies, memory.
     Rates(rates::Rates),
+    /// Jobs without a worker, and a worker that is full for long.
+    Backlog(backlog::Backlog),
 }
 
 /// Which queue.
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let good = match Cli::parse().what {
         What::Chaos(options) => runtime.block_on(chaos(&options)),
+        What::Backlog(options) => runtime.block_on(backlog::measure(&options)),
         What::Rates(options) => {
             runtime.block_on(rates::measure(&options));
             true

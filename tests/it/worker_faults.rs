@@ -51,8 +51,9 @@ async fn a_killed_workers_job_runs_again_redis() {
 async fn a_paused_worker_publishes_nothing_when_it_wakes() {
     let fleet = Fleet::start(Queue::Redis).await;
     let mut zombie = fleet.worker("zombie", &LEASE);
-    let job = fleet.submit_noop(&[(WORK_MS, "1500")]).await;
-    fleet.until(job, PATIENCE, |record| record.state == JobState::Running).await;
+    let job = fleet.submit_noop(&[(WORK_MS, "2900")]).await;
+    // Once it has said something of its work it knows of its lease; before that it would not begin.
+    fleet.until(job, PATIENCE, |record| record.progress.is_some()).await;
     zombie.signal(Signal::STOP);
     let mut second = fleet.worker("second", &LEASE);
     let record = fleet.ended(job).await;
