@@ -78,6 +78,8 @@ packages=()
 command -v redis-server >/dev/null || packages+=(redis-server)
 [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || packages+=(rabbitmq-server)
 [[ ${#packages[@]} -eq 0 ]] || check "apt-get install ${packages[*]}" install "${packages[@]}"
+# The page is also used in a browser, where there is one or one can be had.
+command -v chromium chromium-browser google-chrome >/dev/null || timeout 600 bash -c "$(declare -f install); install chromium" >"$tmp/log" 2>&1 || true
 
 say 'build'
 must cargo build -q --workspace --all-targets
