@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub use super::digest::{ContentDigest, ContentDigestError};
 use super::lane::Lane;
+use super::trace::TraceContext;
 
 /// Longest URI of audio, transcript, output and callback, bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -191,6 +192,8 @@ pub struct JobSpec {
     pub callback_url: Option<String>,
     /// Where the documents go besides the store's own place.
     pub output: Option<String>,
+    /// The submitter's trace, which the attempts join. It changes no result.
+    pub trace: Option<TraceContext>,
 }
 
 /// A specification that is not accepted.
@@ -245,6 +248,7 @@ impl JobSpec {
             limits: Limits::default(),
             callback_url: None,
             output: None,
+            trace: None,
         }
     }
 
@@ -395,6 +399,7 @@ mod tests {
         let mut elsewhere = spec.clone();
         elsewhere.audio.uri = "s3://b/other.wav".into();
         elsewhere.lane = Lane::High;
+        elsewhere.trace = TraceContext::new([1; 16], [2; 8], 1);
         assert_eq!(CacheKey::of(&elsewhere, audio, "starter@1"), Some(key));
         assert_ne!(CacheKey::of(&spec, audio, "starter@2"), Some(key));
         assert_ne!(CacheKey::of(&spec, ContentDigest::of(b"other"), "starter@1"), Some(key));
