@@ -6,3 +6,4 @@ mod journey;
 mod refusals;
 mod serve;
 mod stand_in;
+mod traces;

@@ -6,6 +6,7 @@ mod broker_faults;
 mod local_fleet;
 mod object_store;
 mod s3_faults;
+mod telemetry;
 mod worker_faults;
 mod worker_life;
 mod worker_real;

@@ -50,13 +50,17 @@ const HTTP_S: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /// Parts of a job: from a short recording on a GPU to 24 hours on a CPU.
 const WORK_S: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 /// Waits in the queue: from an idle fleet to a backlog of hours.
-const WAIT_S: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
+const WAIT_S: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
 /// Time of work per time of audio: from a large GPU to slower than the recording itself.
 const RATIO: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
 /// Whether the job store answered.
-pub const JOB_STORE_UP: Metric =
-    gauge("rollcall_job_store_up", &[], "Whether the job store answered this scrape; without it the queue's metrics are absent.");
+pub const JOB_STORE_UP: Metric = gauge(
+    "rollcall_job_store_up",
+    &[],
+    "Whether the job store answered this scrape; without it the queue's metrics are absent.",
+);
 /// Jobs that are not final.
 pub const JOBS: Metric = gauge("rollcall_jobs", &["state", "priority"], "Jobs that are not final.");
 /// Audio that waits.
@@ -66,8 +70,11 @@ pub const AUDIO_WAITING: Metric = gauge(
     "Audio of the jobs that can be taken now; unknown lengths are estimated.",
 );
 /// Age of the oldest job.
-pub const OLDEST_JOB: Metric =
-    gauge("rollcall_oldest_job_age_seconds", &[], "How long the oldest available job has been available; 0 when none is.");
+pub const OLDEST_JOB: Metric = gauge(
+    "rollcall_oldest_job_age_seconds",
+    &[],
+    "How long the oldest available job has been available; 0 when none is.",
+);
 /// Jobs coming in.
 pub const ARRIVED: Metric =
     gauge("rollcall_arrived_jobs_per_second", &[], "Jobs accepted per second over the last minute.");
@@ -91,8 +98,11 @@ pub const OUTBOX_AGE: Metric = gauge(
 /// Dead letters.
 pub const DEAD: Metric = gauge("rollcall_dead_jobs", &[], "Discarded jobs that are kept.");
 /// Exports left.
-pub const EXPORTS: Metric =
-    gauge("rollcall_waiting_exports", &[], "Completed jobs whose documents are not at their stable keys yet.");
+pub const EXPORTS: Metric = gauge(
+    "rollcall_waiting_exports",
+    &[],
+    "Completed jobs whose documents are not at their stable keys yet.",
+);
 /// Webhooks left.
 pub const WEBHOOKS: Metric = gauge("rollcall_waiting_webhooks", &[], "Webhooks that wait to be delivered.");
 /// Workers alive.
@@ -111,12 +121,19 @@ pub const WORKER_CAPACITY: Metric = gauge(
 pub const HTTP_REQUESTS: Metric =
     counter("rollcall_http_requests_total", &["route", "status"], "HTTP requests answered.");
 /// How long they took.
-pub const HTTP_DURATION: Metric =
-    histogram("rollcall_http_request_duration_seconds", HTTP_S, &["route"], "Time from an HTTP request to its answer.");
+pub const HTTP_DURATION: Metric = histogram(
+    "rollcall_http_request_duration_seconds",
+    HTTP_S,
+    &["route"],
+    "Time from an HTTP request to its answer.",
+);
 
 /// Notices relayed.
-pub const RELAYED: Metric =
-    counter("rollcall_relayed_notices_total", &["outcome"], "Notices given to the queue, by whether it confirmed them.");
+pub const RELAYED: Metric = counter(
+    "rollcall_relayed_notices_total",
+    &["outcome"],
+    "Notices given to the queue, by whether it confirmed them.",
+);
 /// Leases that ran out.
 pub const EXPIRED: Metric = counter(
     "rollcall_expired_leases_total",
@@ -124,8 +141,11 @@ pub const EXPIRED: Metric = counter(
     "Leases that ran out and were ended by this process: each is a worker that vanished or stood still.",
 );
 /// Bells rung again.
-pub const RUNG: Metric =
-    counter("rollcall_rung_notices_total", &[], "Notices put into the outbox again because the queue had lost them.");
+pub const RUNG: Metric = counter(
+    "rollcall_rung_notices_total",
+    &[],
+    "Notices put into the outbox again because the queue had lost them.",
+);
 
 /// Jobs held.
 pub const WORKER_JOBS: Metric = gauge("rollcall_worker_jobs", &[], "Jobs that this worker holds.");
@@ -135,10 +155,14 @@ pub const WORKER_SLOTS: Metric = gauge("rollcall_worker_slots", &[], "Jobs that 
 pub const WORKER_DRAINING: Metric =
     gauge("rollcall_worker_draining", &[], "Whether this worker takes no more jobs.");
 /// Endings.
-pub const SETTLED: Metric =
-    counter("rollcall_settled_jobs_total", &["state"], "Attempts that this worker ended, by the state that the job came into.");
+pub const SETTLED: Metric = counter(
+    "rollcall_settled_jobs_total",
+    &["state"],
+    "Attempts that this worker ended, by the state that the job came into.",
+);
 /// Failures.
-pub const FAILURES: Metric = counter("rollcall_failures_total", &["code"], "Failed attempts of this worker, by failure code.");
+pub const FAILURES: Metric =
+    counter("rollcall_failures_total", &["code"], "Failed attempts of this worker, by failure code.");
 /// Leases lost.
 pub const LOST_LEASES: Metric = counter(
     "rollcall_lost_leases_total",
@@ -156,8 +180,12 @@ pub const STAGE_DURATION: Metric = histogram(
     "Time of a stage of an attempt; of the networks, the engine time spent on it.",
 );
 /// Attempts.
-pub const ATTEMPT_DURATION: Metric =
-    histogram("rollcall_attempt_duration_seconds", WORK_S, &[], "Time from a lease to the end of its attempt.");
+pub const ATTEMPT_DURATION: Metric = histogram(
+    "rollcall_attempt_duration_seconds",
+    WORK_S,
+    &[],
+    "Time from a lease to the end of its attempt.",
+);
 /// Work per audio.
 pub const REALTIME_RATIO: Metric = histogram(
     "rollcall_realtime_ratio",
@@ -177,7 +205,8 @@ pub const DELIVERY_DELAY: Metric = histogram(
 );
 
 /// Engines.
-pub const DEVICE_ENGINES: Metric = gauge("rollcall_device_engines", &[], "Engines that share the device's queue.");
+pub const DEVICE_ENGINES: Metric =
+    gauge("rollcall_device_engines", &[], "Engines that share the device's queue.");
 /// Batches.
 pub const DEVICE_BATCHES: Metric = counter("rollcall_device_batches_total", &["network"], "Batches run.");
 /// Rows.
@@ -214,9 +243,11 @@ pub const SPANS: Metric = counter(
     "Spans of traces: sent, refused by the collector, or dropped because too many waited.",
 );
 /// What runs.
-pub const BUILD_INFO: Metric = gauge("rollcall_build_info", &["version"], "1; the version stands in the label.");
+pub const BUILD_INFO: Metric =
+    gauge("rollcall_build_info", &["version"], "1; the version stands in the label.");
 /// Resident memory.
-pub const PROCESS_MEMORY: Metric = gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
+pub const PROCESS_MEMORY: Metric =
+    gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
 /// Processor time.
 pub const PROCESS_CPU: Metric =
     counter("process_cpu_seconds_total", &[], "Processor time of this process, user and system.");

@@ -7,8 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 const HISTOGRAM_PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// Parts of names that are units other than Prometheus' base units.
 const OTHER_UNITS: [&str; 14] = [
-    "ms", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours", "days", "kilobytes", "megabytes",
-    "gigabytes", "kb", "mb", "percent", "celsius",
+    "ms",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "days",
+    "kilobytes",
+    "megabytes",
+    "gigabytes",
+    "kb",
+    "mb",
+    "percent",
+    "celsius",
 ];
 
 /// What is wrong with a page, one line each; empty when nothing is.

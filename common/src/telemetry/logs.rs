@@ -111,7 +111,10 @@ mod tests {
     fn lines_carry_job_and_trace() {
         let text = logged("info", "text");
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains("attempt{job=\"j1\" trace_id=\"t1\"}") && text.contains("done seconds=3"), "{text}");
+        assert!(
+            text.contains("attempt{job=\"j1\" trace_id=\"t1\"}") && text.contains("done seconds=3"),
+            "{text}"
+        );
         let line: serde_json::Value = serde_json::from_str(&logged("info", "json")).unwrap();
         assert_eq!((&line["span"]["job"], &line["span"]["trace_id"]), (&"j1".into(), &"t1".into()));
         assert_eq!((&line["fields"]["message"], &line["fields"]["seconds"]), (&"done".into(), &3.into()));

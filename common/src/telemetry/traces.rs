@@ -6,16 +6,15 @@
 //! (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`).
 //! Only `http://` is spoken: a collector that wants TLS is reached through an agent on the machine.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{
-    SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
-};
+use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -67,7 +66,7 @@ impl SpanProcessor for Queue {
 
 /// Traces that are kept but not yet carried away.
 #[derive(Debug)]
-pub struct Traces {
+struct Traces {
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     resource: Resource,
@@ -77,10 +76,12 @@ pub struct Traces {
 #[derive(Debug, Clone)]
 pub struct Carried(Sender<Message>);
 
-/// Keeps traces from now on, where the environment asks for it: what the log is to be started with, and what is to be
-/// carried once there is a runtime.
+/// Between [`start`], which a process does before it has a runtime, and [`carry`].
+static KEPT: Mutex<Option<Traces>> = Mutex::new(None);
+
+/// Keeps traces from now on, where the environment asks for it: gives what the log is to be started with.
 #[must_use]
-pub fn start(service: &'static str) -> Option<(Beside, Traces)> {
+pub fn start(service: &'static str) -> Option<Beside> {
     std::env::var(VARIABLE).ok().filter(|address| !address.is_empty())?;
     let (sender, receiver) = channel(QUEUE_MAX);
     let mut resource = Resource::builder();
@@ -100,20 +101,31 @@ pub fn start(service: &'static str) -> Option<(Beside, Traces)> {
         .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TRACED))
         .boxed();
     global::set_tracer_provider(provider);
-    Some((layer, Traces { sender, receiver, resource }))
+    *kept() = Some(Traces { sender, receiver, resource });
+    Some(layer)
 }
 
-impl Traces {
-    /// Carries spans away from now on, on the runtime that this is called in.
-    ///
-    /// # Errors
-    /// When the environment names no usable collector.
-    pub fn carry(self) -> Result<Carried, ExporterBuildError> {
-        let mut exporter = SpanExporter::builder().with_http().build()?;
-        exporter.set_resource(&self.resource);
-        tokio::spawn(carry(self.receiver, exporter));
-        Ok(Carried(self.sender))
+/// Carries spans away from now on, on the runtime that this is called in; `None` where no traces are kept, or nobody can
+/// take them, which is logged: a job needs no traces.
+#[must_use]
+pub fn carry() -> Option<Carried> {
+    let Traces { sender, receiver, resource } = kept().take()?;
+    match SpanExporter::builder().with_http().build() {
+        Ok(mut exporter) => {
+            exporter.set_resource(&resource);
+            tokio::spawn(carried(receiver, exporter));
+            Some(Carried(sender))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "traces are not kept: the collector that the environment names cannot be used");
+            None
+        }
     }
+}
+
+fn kept() -> MutexGuard<'static, Option<Traces>> {
+    // Nothing panics while it holds the lock.
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Carried {
@@ -130,7 +142,7 @@ impl Carried {
     }
 }
 
-async fn carry(mut queue: Receiver<Message>, exporter: SpanExporter) {
+async fn carried(mut queue: Receiver<Message>, exporter: SpanExporter) {
     let mut failing = false;
     while let Some(first) = queue.recv().await {
         let (batch, waiting) = gather(&mut queue, first).await;
@@ -140,7 +152,11 @@ async fn carry(mut queue: Receiver<Message>, exporter: SpanExporter) {
             metrics::spans(if sent { "sent" } else { "refused" }, spans);
             if failing == sent {
                 failing = !sent;
-                if sent { tracing::info!("traces are taken again") } else { tracing::warn!("traces are not taken") }
+                if sent {
+                    tracing::info!("traces are taken again")
+                } else {
+                    tracing::warn!("traces are not taken")
+                }
             }
         }
         for flush in waiting {

@@ -33,10 +33,16 @@ pub async fn run<J: JobStore, B: Broker, O: ObjectStore>(
     let listener = TcpListener::bind(listen).await.map_err(unheard)?;
     listening(listener.local_addr().map_err(unheard)?);
     let owner = WorkerId::new("dispatcher", random.bytes());
+    let scraped = jobs.clone();
+    let metrics = http::metrics(move || {
+        let jobs = scraped.clone();
+        async move { crate::metrics::scrape(&jobs).await }
+    });
     let mut tasks = JoinSet::new();
     tasks.spawn(relay::run(jobs.clone(), broker.clone(), stop.clone()));
     tasks.spawn(rescue::run(jobs, broker, objects, owner, stop.clone()));
-    let http = axum::serve(listener, http::router()).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let router = http::router().merge(metrics);
+    let http = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tasks.spawn(async move {
         // It ends only when it is told to; errors of single connections stay with them.
         let _ = http.await;

@@ -27,6 +27,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, LIST_MAX, NewJob,
     OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookDue, WebhookOutcome,
 };
+use crate::scaling::CAPACITY_WEIGHT;
 
 /// Records that one listing looks at before it gives up finding more that pass its filter.
 const LIST_LOOKS_MAX: usize = 50_000;
@@ -354,7 +355,9 @@ impl JobStore for RedisJobStore {
 
     async fn heartbeat(&self, worker: &WorkerInfo, lasts: Duration) -> StoreResult<()> {
         let info = String::from_utf8(write_worker(worker)).expect("JSON is text");
-        let args = [worker.id.as_str(), &info, &length(lasts)];
+        let capacity = worker.capacity.map(|capacity| capacity.to_string()).unwrap_or_default();
+        let weight = CAPACITY_WEIGHT.to_string();
+        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight];
         self.run(&self.scripts.heartbeat, &args).await.map(drop)
     }
 

@@ -4,6 +4,7 @@ use ::redis::Script;
 
 use crate::clock::millis;
 use crate::port::job_store::StoreRules;
+use crate::scaling::ARRIVALS_OVER;
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 
@@ -63,6 +64,7 @@ fn head(rules: &StoreRules) -> String {
         ("BELL_MAX", rules.bell_max),
         ("EXPORT_GRACE", rules.export_grace),
         ("SWEEP_DELAY", rules.sweep_delay),
+        ("ARRIVALS_OVER", ARRIVALS_OVER),
     ];
     lengths.iter().map(|(name, length)| format!("local {name} = {}\n", millis(*length))).collect()
 }

@@ -12,6 +12,7 @@ use crate::job::worker::{WorkerId, WorkerSeen};
 use crate::port::job_store::{
     ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookDue, WebhookOutcome, rates,
 };
+use crate::scaling::Load;
 
 impl State {
     pub fn claim_outbox(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<OutboxEntry> {
@@ -140,6 +141,7 @@ impl State {
     pub fn status(&self, now: Timestamp) -> QueueStatus {
         let mut depth = [LaneDepth::default(); 3];
         let (mut dead, mut audio_waiting, mut oldest) = (0, Duration::ZERO, None);
+        let mut load = Load { arriving: self.arrivals.at(now), capacity: self.capacity, ..Load::default() };
         for record in self.jobs.values().map(|job| &job.record) {
             let lane = &mut depth[record.spec.lane.index()];
             match record.state {
@@ -153,13 +155,25 @@ impl State {
                 JobState::Discarded => dead += 1,
                 JobState::Completed | JobState::Cancelled => {}
             }
-            if !record.state.is_final() && record.state != JobState::Running {
-                audio_waiting += record.spec.audio.duration.unwrap_or_default();
+            let Some(audio) = record.spec.audio.duration.filter(|_| !record.state.is_final()) else {
+                continue;
+            };
+            if record.state == JobState::Running {
+                (load.running_timed, load.running_audio) =
+                    (load.running_timed + 1, load.running_audio + audio);
+                continue;
+            }
+            (load.waiting_timed, audio_waiting) = (load.waiting_timed + 1, audio_waiting + audio);
+            if record.state == JobState::Available {
+                (load.ready_timed, load.ready_audio) = (load.ready_timed + 1, load.ready_audio + audio);
             }
         }
         for (_, entry) in &self.outbox {
             depth[entry.lane.index()].outbox += 1;
         }
+        let waits =
+            |entry: &OutboxEntry| self.jobs.get(&entry.job).map(|job| now.since(job.record.available_at));
+        let outbox_oldest = self.outbox.iter().filter_map(|(_, entry)| waits(entry)).max();
         let bucket = now.as_millis() / rates::BUCKET_MS;
         let recent = self.rates.iter().filter(|(old, _)| **old + rates::BUCKETS > bucket);
         let sums = recent.fold([0; 3], |sum, (_, by)| [sum[0] + by[0], sum[1] + by[1], sum[2] + by[2]]);
@@ -176,6 +190,8 @@ impl State {
             audio_s_per_s: rate(sums[2]) / 1000.0,
             oldest,
             workers_alive: self.workers(now).len() as u64,
+            outbox_oldest,
+            load,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob, OutboxEntry,
     QueueStatus, Reported, StoreResult, StoreRules, WebhookDue, WebhookOutcome,
 };
+use crate::scaling::CAPACITY_WEIGHT;
 
 /// A job store in memory; clones share it.
 #[derive(Clone)]
@@ -176,7 +177,12 @@ impl JobStore for MemoryJobStore {
 
     async fn heartbeat(&self, worker: &WorkerInfo, lasts: Duration) -> StoreResult<()> {
         let now = self.now();
-        self.lock().workers.insert(worker.id.clone(), (worker.clone(), now, now.plus(lasts)));
+        let mut state = self.lock();
+        if let Some(capacity) = worker.capacity {
+            let known = if state.capacity > 0.0 { state.capacity } else { capacity };
+            state.capacity = known + CAPACITY_WEIGHT * (capacity - known);
+        }
+        state.workers.insert(worker.id.clone(), (worker.clone(), now, now.plus(lasts)));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, Extension, Idempotency, Inserted, JobFilter, LIST_MAX, NewJob, OutboxEntry,
     Reported, StoreRules, Unready, rates,
 };
+use crate::scaling::Arrivals;
 
 /// A job and what the store keeps beside its record.
 pub(super) struct Job {
@@ -45,6 +46,9 @@ pub(super) struct State {
     pub workers: BTreeMap<WorkerId, (WorkerInfo, Timestamp, Timestamp)>,
     /// Arrived, completed, milliseconds of audio completed, by bucket.
     pub rates: BTreeMap<u64, [u64; 3]>,
+    pub arrivals: Arrivals,
+    /// What a busy worker does, as the workers say; 0 until one has.
+    pub capacity: f64,
     serial: u64,
     idempotency: BTreeMap<Idempotency, JobId>,
     cache: BTreeMap<CacheKey, JobId>,
@@ -62,6 +66,8 @@ impl State {
             cancels: BTreeMap::new(),
             workers: BTreeMap::new(),
             rates: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+            capacity: 0.0,
             serial: 0,
             idempotency: BTreeMap::new(),
             cache: BTreeMap::new(),
@@ -89,11 +95,15 @@ impl State {
         }
         let source = new.cache.and_then(|key| self.cache.get(&key)).and_then(|id| self.jobs.get(id));
         let source = source.map(|job| &job.record).filter(|record| record.exported_at.is_some());
+        let at_once = new.delay.is_zero();
         let mut record = JobRecord::accepted(new.id, new.spec, new.delay, now);
         if let Some(source) = source {
             record.complete_from(source, now);
         }
         let cached = record.cached_from.is_some();
+        if at_once && !cached {
+            self.arrivals.arrived(record.spec.audio.duration, now);
+        }
         if let Some(key) = &new.idempotency {
             self.idempotency.insert(key.clone(), new.id);
         }
@@ -144,13 +154,8 @@ impl State {
             }
         };
         let counts = (record.attempts, record.crashes);
-        Acquired::Granted(Box::new(Lease::granted(
-            key,
-            record.spec.clone(),
-            request.called_at,
-            request.lasts,
-            counts,
-        )))
+        let lease = Lease::granted(key, record.spec.clone(), request.called_at, request.lasts, counts);
+        Acquired::Granted(Box::new(lease.after(now.since(record.available_at))))
     }
 
     pub fn extend(

@@ -16,7 +16,10 @@ elseif state == 'available' or state == 'scheduled' or state == 'retryable' then
   redis.call('HDEL', job(id), 'ic', 'b')
   redis.call('ZADD', P .. 'running:' .. lane, now + lasts, id)
   redis.call('SADD', P .. 'held:' .. worker, id)
+  audio(id, 'running', 1)
 else
   return {'final', state}
 end
-return {'granted', token, tonumber(f[7] or 0), tonumber(f[8] or 0), lane, redis.call('GET', P .. 'spec:' .. id)}
+local waited = (state == 'available' or state == 'running') and math.max(0, now - f[3]) or 0
+return {'granted', token, tonumber(f[7] or 0), tonumber(f[8] or 0), lane, redis.call('GET', P .. 'spec:' .. id),
+  int(waited)}
