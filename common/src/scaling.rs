@@ -195,7 +195,7 @@ mod tests {
         // 60,000 s of audio in 600 s are 100 s a second.
         assert_eq!(rules().wanted(&status(600, 0)), 10);
         assert_eq!(rules().wanted(&status(600, 3)), 10);
-        let mut measured = status(600, 3);
+        let mut measured = status(600, 2);
         measured.load.capacity = 50.0;
         assert_eq!(rules().wanted(&measured), 2);
     }

@@ -129,7 +129,7 @@ mod tests {
              low           0        0          0          0\n\
              waiting   1.50 h of audio, the oldest for 12 s; 7 notices to send; 2 dead\n\
              rates     0.50 jobs/s in, 0.25 jobs/s out, 10.0 s of audio a second\n\
-             workers   3 alive, 3 wanted; done in 9 min\n"
+             workers   3 alive, 1 wanted; done in 9 min\n"
         );
     }
 

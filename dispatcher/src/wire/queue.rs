@@ -116,7 +116,7 @@ mod tests {
                 r#""low":{"ready":1,"scheduled":2,"retryable":3,"running":4}},"#,
                 r#""outbox":15,"dead":6,"audio_hours_waiting":1.5,"#,
                 r#""rates":{"arrived_per_s":0.1,"completed_per_s":0.25,"audio_s_per_s":9.0},"#,
-                r#""oldest_s":1.5,"drain_s":600.0,"workers":{"alive":2,"wanted":2}}"#
+                r#""oldest_s":1.5,"drain_s":600.0,"workers":{"alive":2,"wanted":1}}"#
             )
         );
     }

@@ -155,7 +155,7 @@ impl State {
         };
         let counts = (record.attempts, record.crashes);
         let lease = Lease::granted(key, record.spec.clone(), request.called_at, request.lasts, counts);
-        Acquired::Granted(Box::new(lease.after(now.since(record.available_at))))
+        Acquired::Granted(Box::new(lease.after(record.started_at.unwrap_or(now).since(record.available_at))))
     }
 
     pub fn extend(
