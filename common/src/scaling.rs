@@ -16,6 +16,14 @@ use crate::port::job_store::QueueStatus;
 pub const ARRIVALS_OVER: Duration = Duration::from_secs(600);
 /// How much of a worker's measured capacity each heartbeat moves the fleet's.
 pub const CAPACITY_WEIGHT: f64 = 0.05;
+/// How much each completed recording moves the mean length: about the last hundred count.
+pub const MEAN_WEIGHT: f64 = 0.02;
+
+/// A mean that one more value moves by its weight; the first value is the mean.
+#[must_use]
+pub fn moved(mean: Option<f64>, value: f64, weight: f64) -> f64 {
+    mean.map_or(value, |mean| mean + weight * (value - mean))
+}
 
 /// Work as it arrives, averaged with exponential weights.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -76,6 +84,8 @@ pub struct Load {
     pub running_audio: Duration,
     /// What arrives.
     pub arriving: Arriving,
+    /// Mean length of what was completed of late; `None` when nothing has been.
+    pub mean_audio: Option<Duration>,
     /// Seconds of audio that one busy worker does a second; 0 when no worker has said yet.
     pub capacity: f64,
 }
@@ -97,7 +107,7 @@ pub struct ScalingRules {
     pub age_max: Duration,
     /// Seconds of audio a second that a worker is believed to do before any has said.
     pub capacity_guess: f64,
-    /// Length that a recording is believed to have when none has been completed of late.
+    /// Length that a recording is believed to have when none has been completed.
     pub audio_guess: Duration,
 }
 
@@ -122,11 +132,12 @@ impl Default for ScalingRules {
 const NOTHING: f64 = 0.02;
 
 impl ScalingRules {
-    /// Workers that are needed, as a fraction: those that keep up with what arrives, and those that work off what waits.
+    /// Workers that are needed, as a fraction: those that keep up with what arrives, or those that work off what waits,
+    /// whichever are more.
     #[must_use]
     pub fn need(&self, status: &QueueStatus) -> f64 {
         let load = &status.load;
-        let mean_s = status.mean_audio(self.audio_guess).as_secs_f64();
+        let mean_s = load.mean_audio.unwrap_or(self.audio_guess).as_secs_f64();
         let capacity = if load.capacity > 0.0 { load.capacity } else { self.capacity_guess };
         let (ready, running) = (status.ready(), status.running());
         let audio = |timed: u64, known: Duration, jobs: u64| {
@@ -141,8 +152,8 @@ impl ScalingRules {
         let soon = self.age_max.as_secs_f64() / 2.0;
         let age = status.oldest.unwrap_or_default().as_secs_f64();
         let urgency = (age / soon.max(1.0)).clamp(1.0, 2.0);
-        // A job keeps one worker busy, however long it is.
-        flow + (backlog * urgency).min(count(ready + running))
+        // What has just arrived is in both, so they are not added. A job keeps one worker busy, however long it is.
+        flow.max((backlog * urgency).min(count(ready + running)))
     }
 
     /// Workers that the fleet should have.
@@ -213,7 +224,7 @@ mod tests {
         unknown.depth[0].ready = 100;
         // 100 calls of 300 s.
         assert_eq!(rules().wanted(&unknown), 5);
-        (unknown.completed_per_s, unknown.audio_s_per_s) = (0.5, 300.0);
+        unknown.load.mean_audio = Some(Duration::from_secs(600));
         assert_eq!(rules().wanted(&unknown), 10);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::Timestamp;
 use common::port::job_store::QueueStatus;
-use common::scaling::{Arrivals, CAPACITY_WEIGHT, Load};
+use common::scaling::{Arrivals, Load, MEAN_WEIGHT, moved};
 
 use super::{Arrival, CAPACITY, Controller, LOOK_S, OVERHEAD_S, START_S, STEP_S};
 
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub machine_hours: f64,
     /// Times that the number asked for changed.
     pub changes: usize,
-    /// Times that it turned around by more than one worker within ten minutes: flapping.
+    /// Times that more than one worker was asked for and let go again within ten minutes: flapping.
     pub flaps: usize,
     /// Jobs that were never begun.
     pub left: usize,
@@ -73,6 +73,7 @@ struct World {
     /// End and length of what was completed of late.
     done: VecDeque<(u64, f64)>,
     capacity: f64,
+    mean_s: Option<f64>,
     lengths_known: bool,
 }
 
@@ -86,6 +87,7 @@ pub fn run(day: &[Arrival], controller: &mut Controller, lengths_known: bool) ->
         arrivals: Arrivals::default(),
         done: VecDeque::new(),
         capacity: 0.0,
+        mean_s: None,
         lengths_known,
     };
     let mut outcome = Outcome::default();
@@ -138,10 +140,11 @@ impl World {
                     }
                     machine.job = None;
                     self.done.push_back((self.now_s, audio_s));
-                    let known = if self.capacity > 0.0 { self.capacity } else { CAPACITY };
                     // Heartbeats tell what was measured, a little less than the machine could do: jobs have overhead.
                     let measured = audio_s / (audio_s / CAPACITY + OVERHEAD_S);
-                    self.capacity = known + CAPACITY_WEIGHT / 4.0 * (measured - known);
+                    self.capacity =
+                        moved(Some(self.capacity).filter(|known| *known > 0.0), measured, MEAN_WEIGHT);
+                    self.mean_s = Some(moved(self.mean_s, audio_s, MEAN_WEIGHT));
                     free_at = ends;
                 }
                 if machine.draining || machine.ready_s > self.now_s {
@@ -190,6 +193,7 @@ impl World {
         status.load = Load {
             arriving: self.arrivals.at(Timestamp::from_millis(self.now_s * 1000)),
             capacity: self.capacity,
+            mean_audio: self.mean_s.map(Duration::from_secs_f64),
             ..Load::default()
         };
         if self.lengths_known {
@@ -203,6 +207,8 @@ impl World {
     }
 }
 
+/// Changes, and those of them that take back more than one worker of what was asked for less than ten minutes before: machines
+/// that were started for nothing.
 fn unrest(samples: &[Sample]) -> (usize, usize) {
     let moves: Vec<(u64, i64)> = samples
         .windows(2)
@@ -210,8 +216,8 @@ fn unrest(samples: &[Sample]) -> (usize, usize) {
         .map(|pair| (pair[1].at_s, pair[1].wanted.cast_signed() - pair[0].wanted.cast_signed()))
         .collect();
     let turned = |pair: &&[(u64, i64)]| {
-        let [(before, first), (after, second)] = pair else { return false };
-        first.signum() != second.signum() && first.abs().min(second.abs()) > 1 && after - before <= 600
+        let [(before, up), (after, down)] = pair else { return false };
+        *up > 1 && *down < -1 && after - before < 600
     };
     (moves.len(), moves.windows(2).filter(turned).count())
 }

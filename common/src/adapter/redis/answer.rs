@@ -162,7 +162,8 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
 /// What `status.lua` says of the load. Counts that went wrong are healed there; until then nothing is below 0.
 fn read_load(numbers: &[f64]) -> StoreResult<Load> {
     let wrong = || unreadable("load", &format!("{numbers:?}"));
-    let &[waiting, ready, ready_ms, running, running_ms, audio_s_per_s, untimed_per_s, capacity] = numbers
+    let &[waiting, ready, ready_ms, running, running_ms, audio_s_per_s, untimed_per_s, capacity, mean_ms] =
+        numbers
     else {
         return Err(wrong());
     };
@@ -181,6 +182,7 @@ fn read_load(numbers: &[f64]) -> StoreResult<Load> {
         running_audio: audio(running_ms)?,
         arriving: Arriving { audio_s_per_s, untimed_per_s },
         capacity,
+        mean_audio: (mean_ms >= 0.0).then(|| audio(mean_ms)).transpose()?,
     })
 }
 

@@ -101,18 +101,11 @@ impl QueueStatus {
         self.depth.iter().map(|lane| lane.running).sum()
     }
 
-    /// Mean length of the recordings completed over the last minute, or else `guess`.
-    #[must_use]
-    pub fn mean_audio(&self, guess: Duration) -> Duration {
-        let mean = Duration::try_from_secs_f64(self.audio_s_per_s / self.completed_per_s);
-        mean.ok().filter(|mean| !mean.is_zero()).unwrap_or(guess)
-    }
-
     /// Audio of everything that waits: lengths that are not known are taken to be as long as those of late.
     #[must_use]
     pub fn audio_waiting_estimate(&self) -> Duration {
         let waiting: u64 = self.depth.iter().map(|lane| lane.ready + lane.scheduled + lane.retryable).sum();
-        let mean = self.mean_audio(ScalingRules::default().audio_guess);
+        let mean = self.load.mean_audio.unwrap_or(ScalingRules::default().audio_guess);
         let unknown = u32::try_from(waiting.saturating_sub(self.load.waiting_timed)).unwrap_or(u32::MAX);
         self.audio_waiting.saturating_add(mean.saturating_mul(unknown))
     }
@@ -185,10 +178,9 @@ mod tests {
         (status.audio_waiting, status.load.waiting_timed) = (Duration::from_secs(36_000), 100);
         (status.audio_s_per_s, status.completed_per_s) = (20.0, 0.5);
         assert_eq!(status.drain(), Some(Duration::from_secs(1800)));
-        status.load.waiting_timed = 50;
-        assert_eq!(status.mean_audio(Duration::ZERO), Duration::from_secs(40));
+        (status.load.waiting_timed, status.load.mean_audio) = (50, Some(Duration::from_secs(40)));
         assert_eq!(status.audio_waiting_estimate(), Duration::from_secs(38_000));
-        (status.audio_waiting, status.audio_s_per_s, status.load.waiting_timed) = (Duration::ZERO, 0.0, 0);
+        (status.audio_waiting, status.audio_s_per_s, status.load) = (Duration::ZERO, 0.0, Load::default());
         assert_eq!(
             status.audio_waiting_estimate(),
             Duration::from_secs(30_000),

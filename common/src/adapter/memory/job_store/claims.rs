@@ -141,7 +141,12 @@ impl State {
     pub fn status(&self, now: Timestamp) -> QueueStatus {
         let mut depth = [LaneDepth::default(); 3];
         let (mut dead, mut audio_waiting, mut oldest) = (0, Duration::ZERO, None);
-        let mut load = Load { arriving: self.arrivals.at(now), capacity: self.capacity, ..Load::default() };
+        let mut load = Load {
+            arriving: self.arrivals.at(now),
+            capacity: self.capacity,
+            mean_audio: self.mean_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+            ..Load::default()
+        };
         for record in self.jobs.values().map(|job| &job.record) {
             let lane = &mut depth[record.spec.lane.index()];
             match record.state {

@@ -23,7 +23,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob, OutboxEntry,
     QueueStatus, Reported, StoreResult, StoreRules, WebhookDue, WebhookOutcome,
 };
-use crate::scaling::CAPACITY_WEIGHT;
+use crate::scaling::{CAPACITY_WEIGHT, moved};
 
 /// A job store in memory; clones share it.
 #[derive(Clone)]
@@ -179,8 +179,8 @@ impl JobStore for MemoryJobStore {
         let now = self.now();
         let mut state = self.lock();
         if let Some(capacity) = worker.capacity {
-            let known = if state.capacity > 0.0 { state.capacity } else { capacity };
-            state.capacity = known + CAPACITY_WEIGHT * (capacity - known);
+            let known = Some(state.capacity).filter(|known| *known > 0.0);
+            state.capacity = moved(known, capacity, CAPACITY_WEIGHT);
         }
         state.workers.insert(worker.id.clone(), (worker.clone(), now, now.plus(lasts)));
         Ok(())

@@ -15,7 +15,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, Extension, Idempotency, Inserted, JobFilter, LIST_MAX, NewJob, OutboxEntry,
     Reported, StoreRules, Unready, rates,
 };
-use crate::scaling::Arrivals;
+use crate::scaling::{Arrivals, MEAN_WEIGHT, moved};
 
 /// A job and what the store keeps beside its record.
 pub(super) struct Job {
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub arrivals: Arrivals,
     /// What a busy worker does, as the workers say; 0 until one has.
     pub capacity: f64,
+    /// Mean length of what was completed, milliseconds.
+    pub mean_ms: Option<f64>,
     serial: u64,
     idempotency: BTreeMap<Idempotency, JobId>,
     cache: BTreeMap<CacheKey, JobId>,
@@ -68,6 +70,7 @@ impl State {
             rates: BTreeMap::new(),
             arrivals: Arrivals::default(),
             capacity: 0.0,
+            mean_ms: None,
             serial: 0,
             idempotency: BTreeMap::new(),
             cache: BTreeMap::new(),
@@ -187,6 +190,8 @@ impl State {
             match (&job.record.result, state) {
                 (Some(result), JobState::Completed) => {
                     let audio = crate::clock::millis(result.audio);
+                    self.mean_ms =
+                        Some(moved(self.mean_ms, result.audio.as_secs_f64() * 1000.0, MEAN_WEIGHT));
                     self.count(now, [0, 1, audio]);
                 }
                 _ => self.sweeps.push((now.plus(self.rules.sweep_delay), *key)),

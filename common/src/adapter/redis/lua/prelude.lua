@@ -40,6 +40,12 @@ local function audio(id, state, sign)
   if state == 'available' then add('ra', 'rn') end
 end
 
+-- A mean among the totals that one more value moves by its weight.
+local function moved(mean, value, weight)
+  local known = redis.call('HGET', P .. 'totals', mean) or value
+  redis.call('HSET', P .. 'totals', mean, string.format('%.9e', known + weight * (value - known)))
+end
+
 -- Arriving work, averaged with exponential weights as in common/src/scaling.rs; `length` is '' when it is not known.
 local function arrived(length)
   local f = redis.call('HMGET', P .. 'totals', 'at', 'flow', 'untimed')

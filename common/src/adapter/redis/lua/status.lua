@@ -15,7 +15,7 @@ for back = 0, 5 do
   local f = redis.call('HMGET', P .. 'rate:' .. int(math.floor(now / 10000) - back), 'a', 'c', 's')
   for i = 1, 3 do sums[i] = sums[i] + (f[i] or 0) end
 end
-local t = redis.call('HMGET', P .. 'totals', 'n', 'rn', 'ra', 'un', 'ua', 'flow', 'untimed', 'cap', 'at')
+local t = redis.call('HMGET', P .. 'totals', 'n', 'rn', 'ra', 'un', 'ua', 'flow', 'untimed', 'cap', 'at', 'mean')
 -- Sums begin again where nothing is left of what they are of, so that no mistake lasts.
 for state, sums in pairs({[1] = {2, 'rn', 3, 'ra'}, [4] = {4, 'un', 5, 'ua'}}) do
   local jobs = depth[1][state] + depth[2][state] + depth[3][state]
@@ -29,4 +29,4 @@ for i = 1, 8 do t[i] = string.format('%.9e', (t[i] or 0) * ((i == 6 or i == 7) a
 return {now, depth, redis.call('ZCARD', P .. 'dead'), redis.call('ZCARD', P .. 'exports'),
   redis.call('ZCARD', P .. 'webhooks'), tonumber(redis.call('HGET', P .. 'totals', 'audio') or 0), sums, oldest,
   redis.call('ZCOUNT', P .. 'workers', '(' .. int(now), '+inf'),
-  rings, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}}
+  rings, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[10] or '-1'}}
