@@ -72,7 +72,8 @@ impl Arriving {
 /// What the policy goes by beside the depth of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
-    /// Of the jobs that wait in any state, those whose length is known.
+    /// Of the jobs that wait in any state, those whose length is known, or estimated by their size
+    /// ([`SourceRef::length_estimate`](crate::job::spec::SourceRef::length_estimate)).
     pub waiting_timed: u64,
     /// Of the available jobs, those whose length is known.
     pub ready_timed: u64,

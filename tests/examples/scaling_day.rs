@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use common::scaling::ScalingRules;
-use tests::scaling::{CAPACITY, Controller, Outcome, csv, day, run, svg};
+use tests::scaling::{CAPACITY, Controller, Lengths, Outcome, csv, day, run, svg};
 
 const SEED: u64 = 1;
 
@@ -36,24 +36,23 @@ fn main() -> anyhow::Result<()> {
             outcome.flaps
         );
     };
-    let policy = run(&arrivals, &mut Controller::policy(), true);
-    told("policy, lengths known", &policy);
-    let blind = run(&arrivals, &mut Controller::policy(), false);
-    told("policy, lengths unknown", &blind);
-    for workers in [12, 20, 40] {
-        told(&format!("fixed, {workers}"), &run(&arrivals, &mut Controller::Fixed(workers), true));
+    let known = run(&arrivals, &mut Controller::policy(), Lengths::Known);
+    told("policy, lengths known", &known);
+    let guessed = run(&arrivals, &mut Controller::policy(), Lengths::Guessed);
+    told("policy, lengths guessed by size", &guessed);
+    let unknown = run(&arrivals, &mut Controller::policy(), Lengths::Unknown);
+    told("policy, lengths unknown", &unknown);
+    for workers in [7, 12, 20, 40] {
+        told(&format!("fixed, {workers}"), &run(&arrivals, &mut Controller::fixed(workers), Lengths::Known));
     }
     for each in [5, 20, 100] {
-        told(&format!("messages, {each} a worker"), &run(&arrivals, &mut Controller::messages(each), true));
+        let messages = run(&arrivals, &mut Controller::messages(each), Lengths::Known);
+        told(&format!("messages, {each} a worker"), &messages);
     }
-    let fixed = run(&arrivals, &mut Controller::Fixed(20), true);
-    let messages = run(&arrivals, &mut Controller::messages(20), true);
-    let fleets = [
-        ("policy", &policy),
-        ("policy_lengths_unknown", &blind),
-        ("fixed_20", &fixed),
-        ("messages_20", &messages),
-    ];
+    let fixed = run(&arrivals, &mut Controller::fixed(7), Lengths::Known);
+    let messages = run(&arrivals, &mut Controller::messages(20), Lengths::Known);
+    let fleets =
+        [("policy", &guessed), ("policy_blind", &unknown), ("fixed_7", &fixed), ("messages_20", &messages)];
     std::fs::write(folder.join("scaling_day.csv"), csv(&fleets))?;
     std::fs::write(folder.join("scaling_day.svg"), svg(&fleets, bound_s))?;
     Ok(())

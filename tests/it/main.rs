@@ -3,6 +3,7 @@
 
 mod broker;
 mod broker_faults;
+mod deploy;
 mod local_fleet;
 mod object_store;
 mod s3_faults;

@@ -9,24 +9,36 @@ pub struct Arrival {
     pub at_s: u64,
     /// Its length, seconds.
     pub audio_s: f64,
+    /// What its size suggests, seconds: half or twice as long one time in three.
+    pub guess_s: f64,
 }
 
-/// Archives that are submitted at once: hour, recordings, length of each, seconds. Two of them show why messages are the
-/// wrong thing to count: clips of ten seconds, and recordings of eight hours.
+/// Archives that are submitted at once: hour, recordings, length of each, seconds. Two of them, at hours when little else
+/// happens, show why messages are the wrong thing to count: recordings of eight hours, and clips of ten seconds.
 const BURSTS: [(f64, usize, f64); 7] = [
-    (2.0, 150, 1800.0),
-    (7.5, 4000, 10.0),
+    (1.0, 40, 28_800.0),
+    (4.0, 4000, 10.0),
+    (7.5, 150, 1800.0),
     (9.25, 400, 1200.0),
-    (11.0, 60, 28_800.0),
     (14.0, 1500, 300.0),
-    (16.5, 40, 28_800.0),
+    (16.5, 60, 28_800.0),
     (20.0, 300, 3600.0),
 ];
+
+/// When archives come, seconds.
+#[must_use]
+pub fn archives_s() -> [u64; 7] {
+    BURSTS.map(|(hour, ..)| (hour * 3600.0) as u64)
+}
 
 /// A day: calls that follow the hours of work, 300 s in the middle and sometimes ten times that, and the archives.
 #[must_use]
 pub fn day(seed: u64) -> Vec<Arrival> {
     let mut dice = Dice(seed);
+    // Guesses are thrown apart, so that they change nothing else.
+    let mut guesses = Dice(!seed);
+    let mut arrival =
+        move |at_s, audio_s| Arrival { at_s, audio_s, guess_s: audio_s * (0.7 * guesses.normal()).exp() };
     let mut arrivals = Vec::new();
     for at_s in (0..86_400).step_by(STEP_S as usize) {
         #[allow(clippy::cast_precision_loss, reason = "seconds of a day")]
@@ -36,12 +48,12 @@ pub fn day(seed: u64) -> Vec<Arrival> {
         let mean = (0.05 + 1.2 * work * work) * STEP_S as f64;
         for _ in 0..poisson(mean, &mut dice) {
             let audio_s = (300.0_f64.ln() + 1.1 * dice.normal()).exp().clamp(5.0, 14_400.0);
-            arrivals.push(Arrival { at_s, audio_s });
+            arrivals.push(arrival(at_s, audio_s));
         }
         for (begins, recordings, audio_s) in BURSTS {
             if (begins * 3600.0) as u64 == at_s {
                 for _ in 0..recordings {
-                    arrivals.push(Arrival { at_s, audio_s: audio_s * (0.7 + 0.6 * dice.unit()) });
+                    arrivals.push(arrival(at_s, audio_s * (0.7 + 0.6 * dice.unit())));
                 }
             }
         }

@@ -7,7 +7,7 @@ use common::clock::Timestamp;
 use common::port::job_store::QueueStatus;
 use common::scaling::{Arrivals, Load, MEAN_WEIGHT, moved};
 
-use super::{Arrival, CAPACITY, Controller, LOOK_S, OVERHEAD_S, START_S, STEP_S};
+use super::{Arrival, CAPACITY, Controller, LOOK_S, OVERHEAD_S, START_S, STEP_S, archives_s};
 
 /// One look at the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -35,7 +35,8 @@ pub struct Outcome {
     pub machine_hours: f64,
     /// Times that the number asked for changed.
     pub changes: usize,
-    /// Times that more than one worker was asked for and let go again within ten minutes: flapping.
+    /// Times that more than one worker was let go and more than one asked for again within ten minutes, though no archive had
+    /// come in between: flapping.
     pub flaps: usize,
     /// Jobs that were never begun.
     pub left: usize,
@@ -56,12 +57,23 @@ impl Outcome {
     }
 }
 
+/// What is known of a recording's length before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lengths {
+    /// All of it.
+    Known,
+    /// What its size suggests.
+    Guessed,
+    /// Nothing.
+    Unknown,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Machine {
     /// When it can take its first job.
     ready_s: u64,
-    /// When its job ends, and that job's length.
-    job: Option<(f64, f64)>,
+    /// When its job ends, and that job.
+    job: Option<(f64, Arrival)>,
     draining: bool,
 }
 
@@ -74,12 +86,12 @@ struct World {
     done: VecDeque<(u64, f64)>,
     capacity: f64,
     mean_s: Option<f64>,
-    lengths_known: bool,
+    lengths: Lengths,
 }
 
-/// Runs a day. With `lengths_known` the submitter tells how long each recording is; without, nobody knows before it is done.
+/// Runs a day.
 #[must_use]
-pub fn run(day: &[Arrival], controller: &mut Controller, lengths_known: bool) -> Outcome {
+pub fn run(day: &[Arrival], controller: &mut Controller, lengths: Lengths) -> Outcome {
     let mut world = World {
         now_s: 0,
         waiting: VecDeque::new(),
@@ -88,7 +100,7 @@ pub fn run(day: &[Arrival], controller: &mut Controller, lengths_known: bool) ->
         done: VecDeque::new(),
         capacity: 0.0,
         mean_s: None,
-        lengths_known,
+        lengths,
     };
     let mut outcome = Outcome::default();
     let mut coming = day.iter().copied().peekable();
@@ -120,11 +132,20 @@ pub fn run(day: &[Arrival], controller: &mut Controller, lengths_known: bool) ->
     outcome
 }
 
+impl Lengths {
+    fn of(self, job: &Arrival) -> Option<f64> {
+        match self {
+            Self::Known => Some(job.audio_s),
+            Self::Guessed => Some(job.guess_s),
+            Self::Unknown => None,
+        }
+    }
+}
+
 impl World {
     fn arrive(&mut self, arrival: Arrival) {
-        let length = Duration::from_secs_f64(arrival.audio_s);
-        self.arrivals
-            .arrived(self.lengths_known.then_some(length), Timestamp::from_millis(self.now_s * 1000));
+        let length = self.lengths.of(&arrival).map(Duration::from_secs_f64);
+        self.arrivals.arrived(length, Timestamp::from_millis(self.now_s * 1000));
         self.waiting.push_back(arrival);
     }
 
@@ -134,7 +155,7 @@ impl World {
         for machine in &mut self.machines {
             let mut free_at = now;
             loop {
-                if let Some((ends, audio_s)) = machine.job {
+                if let Some((ends, Arrival { audio_s, .. })) = machine.job {
                     if ends > next {
                         break;
                     }
@@ -152,7 +173,7 @@ impl World {
                 }
                 let Some(job) = self.waiting.pop_front() else { break };
                 waits_s.push(self.now_s - job.at_s);
-                machine.job = Some((free_at + job.audio_s / CAPACITY + OVERHEAD_S, job.audio_s));
+                machine.job = Some((free_at + job.audio_s / CAPACITY + OVERHEAD_S, job));
             }
         }
         self.machines.retain(|machine| !machine.draining || machine.job.is_some());
@@ -179,8 +200,7 @@ impl World {
 
     #[allow(clippy::cast_precision_loss, reason = "counts of a day")]
     fn status(&self) -> QueueStatus {
-        let working: Vec<f64> =
-            self.machines.iter().filter_map(|machine| machine.job.map(|(_, audio)| audio)).collect();
+        let working: Vec<Arrival> = self.machines.iter().filter_map(|machine| Some(machine.job?.1)).collect();
         let alive = |machine: &&Machine| machine.ready_s <= self.now_s && !machine.draining;
         let mut status = QueueStatus {
             completed_per_s: self.done.len() as f64 / 60.0,
@@ -196,10 +216,12 @@ impl World {
             mean_audio: self.mean_s.map(Duration::from_secs_f64),
             ..Load::default()
         };
-        if self.lengths_known {
-            let sum = |audio: f64| Duration::from_secs_f64(audio);
-            status.load.ready_audio = sum(self.waiting.iter().map(|job| job.audio_s).sum());
-            status.load.running_audio = sum(working.iter().sum());
+        if self.lengths != Lengths::Unknown {
+            let sum = |jobs: &mut dyn Iterator<Item = &Arrival>| {
+                Duration::from_secs_f64(jobs.filter_map(|job| self.lengths.of(job)).sum())
+            };
+            status.load.ready_audio = sum(&mut self.waiting.iter());
+            status.load.running_audio = sum(&mut working.iter());
             (status.load.ready_timed, status.load.running_timed) = (status.ready(), status.running());
             status.load.waiting_timed = status.ready();
         }
@@ -207,17 +229,16 @@ impl World {
     }
 }
 
-/// Changes, and those of them that take back more than one worker of what was asked for less than ten minutes before: machines
-/// that were started for nothing.
 fn unrest(samples: &[Sample]) -> (usize, usize) {
     let moves: Vec<(u64, i64)> = samples
         .windows(2)
         .filter(|pair| pair[0].wanted != pair[1].wanted)
         .map(|pair| (pair[1].at_s, pair[1].wanted.cast_signed() - pair[0].wanted.cast_signed()))
         .collect();
-    let turned = |pair: &&[(u64, i64)]| {
-        let [(before, up), (after, down)] = pair else { return false };
-        *up > 1 && *down < -1 && after - before < 600
+    let flapped = |pair: &&[(u64, i64)]| {
+        let [(let_go_s, down), (again_s, up)] = pair else { return false };
+        let came = archives_s().iter().any(|at_s| (*let_go_s..=*again_s).contains(at_s));
+        *down < -1 && *up > 1 && again_s - let_go_s < 600 && !came
     };
-    (moves.len(), moves.windows(2).filter(turned).count())
+    (moves.len(), moves.windows(2).filter(flapped).count())
 }

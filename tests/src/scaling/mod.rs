@@ -6,8 +6,8 @@ mod fleet;
 mod plot;
 
 pub use controller::Controller;
-pub use day::{Arrival, day};
-pub use fleet::{Outcome, Sample, run};
+pub use day::{Arrival, archives_s, day};
+pub use fleet::{Lengths, Outcome, Sample, run};
 pub use plot::{csv, svg};
 
 /// Seconds between two steps of the simulation.

@@ -29,6 +29,9 @@ const PANEL: f64 = 150.0;
 const LEFT: f64 = 70.0;
 const COLOURS: [&str; 4] = ["#0b6e4f", "#c1440e", "#3d5a98", "#8a6d3b"];
 
+/// A title, what is drawn, and a bound.
+type Panel = (&'static str, fn(&Sample) -> f64, Option<f64>);
+
 /// Three panels over the hours of the day: audio waiting, machines, age of the oldest job with its bound.
 #[must_use]
 pub fn svg(fleets: &[(&str, &Outcome)], bound_s: u64) -> String {
@@ -47,7 +50,7 @@ pub fn svg(fleets: &[(&str, &Outcome)], bound_s: u64) -> String {
         );
     }
     #[allow(clippy::cast_precision_loss, reason = "pixels")]
-    let panels: [(&str, fn(&Sample) -> f64, Option<f64>); 3] = [
+    let panels: [Panel; 3] = [
         ("audio waiting, hours", |sample| sample.waiting_h, None),
         ("machines", |sample| sample.machines as f64, None),
         (

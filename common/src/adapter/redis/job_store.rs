@@ -97,7 +97,7 @@ fn failure_text(failure: &Failure) -> String {
 impl JobStore for RedisJobStore {
     async fn insert(&self, job: NewJob) -> StoreResult<Inserted> {
         let spec = write_spec(&job.spec);
-        let audio = job.spec.audio.duration.map(length).unwrap_or_default();
+        let audio = job.spec.audio.length_estimate().map(length).unwrap_or_default();
         let cache = job.cache.map(CacheKey::to_text).unwrap_or_default();
         let idempotency = job.idempotency.as_ref().map_or("", |key| key.as_str());
         let (id, delay) = (job.id.to_string(), length(job.delay));

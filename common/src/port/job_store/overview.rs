@@ -58,7 +58,7 @@ pub struct QueueStatus {
     pub exports: u64,
     /// Webhooks waiting to be delivered.
     pub webhooks: u64,
-    /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known.
+    /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known or suggested by its size.
     pub audio_waiting: Duration,
     /// Jobs accepted per second over the last minute.
     pub arrived_per_s: f64,

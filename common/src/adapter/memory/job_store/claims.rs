@@ -160,7 +160,7 @@ impl State {
                 JobState::Discarded => dead += 1,
                 JobState::Completed | JobState::Cancelled => {}
             }
-            let Some(audio) = record.spec.audio.duration.filter(|_| !record.state.is_final()) else {
+            let Some(audio) = record.spec.audio.length_estimate().filter(|_| !record.state.is_final()) else {
                 continue;
             };
             if record.state == JobState::Running {

@@ -105,7 +105,7 @@ impl State {
         }
         let cached = record.cached_from.is_some();
         if at_once && !cached {
-            self.arrivals.arrived(record.spec.audio.duration, now);
+            self.arrivals.arrived(record.spec.audio.length_estimate(), now);
         }
         if let Some(key) = &new.idempotency {
             self.idempotency.insert(key.clone(), new.id);
