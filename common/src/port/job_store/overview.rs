@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::job::id::JobId;
 use crate::job::lane::Lane;
 use crate::job::record::{JobRecord, JobState};
 
@@ -10,7 +11,7 @@ use crate::job::record::{JobRecord, JobState};
 pub const LIST_MAX: usize = 10_000;
 
 /// Which jobs to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobFilter {
     /// Only in this state.
     pub state: Option<JobState>,
@@ -18,6 +19,8 @@ pub struct JobFilter {
     pub tag: Option<(String, String)>,
     /// At most this many, and at most [`LIST_MAX`].
     pub limit: usize,
+    /// Only those older than this one: the last of a page gives the next page, whatever came meanwhile.
+    pub before: Option<JobId>,
 }
 
 impl JobFilter {
@@ -25,7 +28,9 @@ impl JobFilter {
     #[must_use]
     pub fn passes(&self, record: &JobRecord) -> bool {
         let tag = |(key, value): &(String, String)| record.spec.tags.get(key) == Some(value);
-        self.state.is_none_or(|state| record.state == state) && self.tag.as_ref().is_none_or(tag)
+        self.state.is_none_or(|state| record.state == state)
+            && self.before.is_none_or(|before| record.id < before)
+            && self.tag.as_ref().is_none_or(tag)
     }
 }
 

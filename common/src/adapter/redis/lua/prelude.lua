@@ -66,7 +66,7 @@ local function finish(id, state)
   if state == 'completed' then
     redis.call('ZADD', P .. 'exports', now + EXPORT_GRACE, id)
   else
-    if state == 'discarded' then redis.call('ZADD', P .. 'dead', now, id) end
+    if state == 'discarded' then redis.call('ZADD', P .. 'dead', 0, id) end
     webhook(id)
   end
 end
