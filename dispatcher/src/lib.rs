@@ -14,4 +14,5 @@ pub mod relay;
 pub mod rescue;
 pub mod settings;
 pub mod submit;
+pub mod webhook;
 pub mod wire;

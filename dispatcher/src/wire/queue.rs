@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::job::lane::Lane;
 use common::port::job_store::{LaneDepth, QueueStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::record::seconds;
 
@@ -12,7 +13,7 @@ use super::record::seconds;
 pub const DRAIN_TARGET: Duration = Duration::from_secs(600);
 
 /// The queue in numbers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct QueueDocument {
     at: String,
     depth: DepthDocument,
@@ -25,14 +26,14 @@ pub struct QueueDocument {
     workers: WorkersDocument,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DepthDocument {
     high: LaneDocument,
     normal: LaneDocument,
     low: LaneDocument,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LaneDocument {
     ready: u64,
     scheduled: u64,
@@ -40,14 +41,14 @@ struct LaneDocument {
     running: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RatesDocument {
     arrived_per_s: f64,
     completed_per_s: f64,
     audio_s_per_s: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct WorkersDocument {
     alive: u64,
     wanted: u64,
