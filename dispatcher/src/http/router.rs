@@ -80,3 +80,66 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} does not take {method}", uri.path());
     Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "no_such_method", detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_description_is_whole() {
+        let document: Value = serde_json::from_str(&openapi()).unwrap();
+        let mut routes: Vec<_> = Vec::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                routes.push(format!("{} {path}", method.to_uppercase()));
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(!responses.is_empty() && operation["operationId"].is_string(), "{method} {path}");
+                let described = operation["summary"].as_str().is_some_and(|text| !text.is_empty());
+                assert!(described, "{method} {path}");
+                for (status, response) in responses {
+                    let problem = status.starts_with(['4', '5']) && path.starts_with("/v1/");
+                    let body = &response["content"]["application/problem+json"];
+                    assert_eq!(body.is_object(), problem, "{method} {path}: {status}");
+                }
+            }
+        }
+        routes.sort_unstable();
+        let contract = [
+            "DELETE /v1/jobs/{id}",
+            "GET /healthz",
+            "GET /readyz",
+            "GET /v1/jobs",
+            "GET /v1/jobs/{id}",
+            "GET /v1/jobs/{id}/audio",
+            "GET /v1/jobs/{id}/events",
+            "GET /v1/jobs/{id}/result",
+            "GET /v1/queue",
+            "GET /v1/workers",
+            "POST /v1/jobs",
+            "POST /v1/jobs/{id}/retry",
+        ];
+        assert_eq!(routes, contract);
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 5, "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+}
