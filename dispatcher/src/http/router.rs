@@ -4,13 +4,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::{OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::handler::{audio, events, fleet, jobs, result, submit};
-use super::problem::Problem;
+use super::problem::{Problem, ProblemDocument};
 use super::service::Service;
 use super::{access, health, tell};
 
@@ -32,7 +33,7 @@ fn described() -> (Router<Service>, utoipa::openapi::OpenApi) {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("rk_ID_SECRET").build();
     let components = description.components.get_or_insert_with(Default::default);
     components.add_security_scheme("key", SecurityScheme::Http(bearer));
-    OpenApiRouter::with_openapi(description)
+    let (routes, mut description) = OpenApiRouter::with_openapi(description)
         .routes(routes!(jobs::list, submit::create))
         .routes(routes!(jobs::get, jobs::cancel))
         .routes(routes!(jobs::retry))
@@ -43,7 +44,33 @@ fn described() -> (Router<Service>, utoipa::openapi::OpenApi) {
         .routes(routes!(fleet::workers))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .split_for_parts()
+        .split_for_parts();
+    say_refusals(&mut description);
+    (routes, description)
+}
+
+/// What every route under `/v1/` may answer before its own code is reached.
+fn say_refusals(description: &mut utoipa::openapi::OpenApi) {
+    let shared = [
+        ("401", "A key is needed, or this one is not good"),
+        ("403", "The key lacks the scope, or an address may not be named"),
+        ("429", "Too many requests; `Retry-After` says how long to wait"),
+        ("503", "Too many at once, or a service is away; `Retry-After` says how long to wait"),
+    ];
+    let problem = || {
+        let schema = Ref::from_schema_name(ProblemDocument::name());
+        ContentBuilder::new().schema(Some(schema)).build()
+    };
+    let paths = description.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1/"));
+    for operation in paths.flat_map(|(_, item)| [&mut item.get, &mut item.post, &mut item.delete]).flatten() {
+        for (status, meaning) in shared {
+            let response = || {
+                let built = ResponseBuilder::new().description(meaning);
+                built.content("application/problem+json", problem()).build().into()
+            };
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(response);
+        }
+    }
 }
 
 /// The description of the API: OpenAPI 3.1, made from the routes themselves.
