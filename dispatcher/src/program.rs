@@ -1,6 +1,7 @@
 //! From a parsed command line to an exit code: settings, services, command, output.
 
 mod jobs;
+mod service;
 mod submitting;
 
 use std::io;
@@ -10,15 +11,13 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory as _};
 use common::clock::{Clock as _, SystemClock, Timestamp};
 use common::port::job_store::JobStore as _;
-use common::random::OsRandom;
 use common::telemetry::logs::{self, LogError, LogPlan};
-use common::telemetry::{metrics, traces};
+use common::telemetry::traces;
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command, ConfigCommand, QueueArguments, ServeArguments};
+use crate::cli::{Cli, Command, ConfigCommand, QueueArguments};
 use crate::command::error::FleetError;
-use crate::command::{ExitStatus, Explain, score, serve};
+use crate::command::{ExitStatus, Explain, score};
 use crate::settings::Settings;
 use crate::settings::show::shown;
 use crate::{connect, output};
@@ -88,7 +87,9 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
             Command::Dead(command) => jobs::dead(command, settings).await,
             Command::Queue(arguments) => queue(&arguments, settings).await,
             Command::Workers(arguments) => workers(arguments.json, settings).await,
-            Command::Serve(arguments) => serving(&arguments, settings).await,
+            Command::Serve(arguments) => service::serve(&arguments, settings).await,
+            Command::Keys(command) => service::keys(command, settings).await,
+            Command::Webhooks(command) => service::webhooks(command, settings).await,
             Command::Config(ConfigCommand::Show(arguments)) => {
                 let all = shown(settings, &|name| std::env::var(name).ok());
                 Ok(output::status(output::print(&output::settings(&all, arguments.json))))
@@ -166,32 +167,4 @@ async fn workers(json: bool, settings: &Settings) -> Ended {
         output::note("no worker is alive; `rollcall-worker serve` starts one");
     }
     Ok(output::status(output::print(&output::fleet::workers(&alive, output::width()))))
-}
-
-async fn serving(arguments: &ServeArguments, settings: &Settings) -> Ended {
-    let ports =
-        (connect::job_store(settings)?, connect::queue(settings)?, connect::object_store(settings).await?);
-    metrics::start(metrics::Role::Service);
-    tokio::spawn(metrics::tidy());
-    let stop = CancellationToken::new();
-    tokio::spawn(told_to_stop(stop.clone()));
-    let listening = |address| tracing::info!(%address, "listening");
-    Ok(serve::run(ports, arguments.listen, &OsRandom, stop, listening).await?)
-}
-
-/// Cancels `stop` at SIGTERM or SIGINT.
-async fn told_to_stop(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            // Without a handler the signal ends the process by itself.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    stop.cancel();
 }

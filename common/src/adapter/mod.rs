@@ -26,3 +26,5 @@ pub mod redis_streams;
 pub mod s3;
 #[cfg(all(feature = "s3", feature = "folder"))]
 pub mod store;
+#[cfg(feature = "web")]
+pub mod web;

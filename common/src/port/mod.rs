@@ -5,4 +5,5 @@
 
 pub mod broker;
 pub mod job_store;
+pub mod key_store;
 pub mod object_store;

@@ -113,9 +113,10 @@ pub async fn tidy() {
 }
 
 /// A request was answered. `route` is the pattern, never the path: `/v1/jobs/{id}`.
-pub fn http_request(route: &'static str, status: u16, took: Duration) {
-    counter!(names::HTTP_REQUESTS.name, "route" => route, "status" => status.to_string()).increment(1);
-    histogram!(names::HTTP_DURATION.name, "route" => route).record(took);
+pub fn http_request(route: &str, status: u16, took: Duration) {
+    let route = || route.to_owned();
+    counter!(names::HTTP_REQUESTS.name, "route" => route(), "status" => status.to_string()).increment(1);
+    histogram!(names::HTTP_DURATION.name, "route" => route()).record(took);
 }
 
 /// A pass of a relay.

@@ -1,6 +1,5 @@
 //! The commands about jobs, the queue and the fleet.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -117,14 +116,6 @@ pub struct DeadJobsArguments {
     /// Print as JSON
     #[command(flatten)]
     pub json: JsonArguments,
-}
-
-/// `rollcall serve`
-#[derive(Debug, Args)]
-pub struct ServeArguments {
-    /// Address to listen at
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7700")]
-    pub listen: SocketAddr,
 }
 
 fn state(text: &str) -> Result<JobState, String> {

@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod fleet;
 pub mod score;
+pub mod service;
 pub mod submit;
 
 use std::path::PathBuf;
@@ -10,10 +11,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use fleet::{
-    DeadCommand, JobsArguments, ListArguments, QueueArguments, ResultArguments, ServeArguments,
-    StatusArguments,
+    DeadCommand, JobsArguments, ListArguments, QueueArguments, ResultArguments, StatusArguments,
 };
 pub use score::ScoreArguments;
+pub use service::{KeysCommand, ServeArguments, WebhooksCommand};
 pub use submit::SubmitArguments;
 
 /// Who spoke when: submit, follow and read diarization jobs, watch the queue, score.
@@ -84,8 +85,14 @@ pub enum Command {
     /// Compare turns with a reference: DER with its parts, and JER
     #[command(after_help = score::RULES)]
     Score(ScoreArguments),
-    /// Carry notices and rescue jobs until told to stop; answers `GET /healthz`
+    /// Serve the HTTP API, carry notices, rescue jobs and deliver webhooks until told to stop
     Serve(ServeArguments),
+    /// Make, list and revoke keys of the HTTP API
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// See and repeat the deliveries of webhooks
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Show the settings
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -14,7 +14,7 @@ use super::jobs::{self, Again, Changed};
 /// # Errors
 /// When the job store does not answer.
 pub async fn list(store: &impl JobStore, limit: usize) -> Result<Vec<JobRecord>, FleetError> {
-    jobs::list(store, JobFilter { state: Some(JobState::Discarded), tag: None, limit }).await
+    jobs::list(store, JobFilter { state: Some(JobState::Discarded), limit, ..JobFilter::default() }).await
 }
 
 /// Which dead letters are meant: those named, or all up to [`LIST_MAX`].

@@ -135,6 +135,30 @@ pub enum FleetError {
         /// Why.
         source: std::io::Error,
     },
+    /// No such API key.
+    #[error("no such key: `{id}`")]
+    UnknownKey {
+        /// What was given.
+        id: String,
+    },
+    /// More API keys than are kept.
+    #[error("there are {most} keys already")]
+    TooManyKeys {
+        /// The bound.
+        most: usize,
+    },
+    /// Others could reach the API, and nothing would ask them who they are.
+    #[error("without a key the API listens at a loopback address only: `{address}`")]
+    KeysNeeded {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+    /// No webhook can be sent.
+    #[error("webhooks cannot be sent")]
+    Webhooks {
+        /// Why.
+        source: common::adapter::web::WebError,
+    },
     /// The address to listen at is taken or not ours.
     #[error("cannot listen: `{address}`")]
     Listen {
@@ -218,6 +242,8 @@ impl Explain for FleetError {
             | Self::Setting { .. }
             | Self::NoStore
             | Self::Refused { .. }
+            | Self::KeysNeeded { .. }
+            | Self::Webhooks { .. }
             | Self::Listen { .. } => ExitStatus::Usage,
             Self::Unreachable { .. } => ExitStatus::Unreachable,
             Self::Unreadable { .. }
@@ -225,6 +251,8 @@ impl Explain for FleetError {
             | Self::UnknownJobs { .. }
             | Self::NoResult { .. }
             | Self::Document { .. }
+            | Self::UnknownKey { .. }
+            | Self::TooManyKeys { .. }
             | Self::Write { .. } => ExitStatus::Failed,
         }
     }
@@ -253,6 +281,15 @@ impl Explain for FleetError {
             ],
             Self::NoResult { job, state, .. } => no_result_hints(*job, *state),
             Self::Write { .. } => Vec::new(),
+            Self::UnknownKey { .. } => vec!["`rollcall keys list` shows the ids".to_owned()],
+            Self::TooManyKeys { .. } => Vec::new(),
+            Self::KeysNeeded { .. } => vec![
+                "`rollcall keys create NAME` makes one".to_owned(),
+                "`--listen 127.0.0.1:7700` needs none: only this machine reaches it".to_owned(),
+            ],
+            Self::Webhooks { .. } => {
+                vec!["this machine has no certificates: install `ca-certificates`".to_owned()]
+            }
             Self::Listen { .. } => vec!["`--listen ADDRESS:PORT` names another; port 0 takes any".to_owned()],
         }
     }

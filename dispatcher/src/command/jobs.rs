@@ -71,9 +71,8 @@ pub struct Again {
 /// # Errors
 /// When the job store does not answer.
 pub async fn retry(store: &impl JobStore, broker: &impl Broker, jobs: &[JobId]) -> Result<Again, FleetError> {
-    let retries = jobs
-        .iter()
-        .map(|job| async move { store.retry(*job).await.map(|became| Changed { job: *job, became }) });
+    let one = |job: JobId| async move { store.retry(job).await.map(|became| Changed { job, became }) };
+    let retries: Vec<_> = jobs.iter().map(|job| one(*job)).collect();
     let jobs: Vec<_> = futures::stream::iter(retries).buffered(AT_ONCE).try_collect().await?;
     let any = jobs.iter().any(|changed| matches!(changed.became, Some(Retried::Done)));
     let silent = if any { relay::ring(store, broker).await? } else { None };

@@ -4,6 +4,7 @@ pub mod dead;
 pub mod error;
 pub mod follow;
 pub mod jobs;
+pub mod keys;
 pub mod result;
 pub mod score;
 pub mod serve;

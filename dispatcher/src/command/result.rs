@@ -43,6 +43,19 @@ pub async fn completed(store: &impl JobStore, job: JobId) -> Result<JobRecord, F
     Err(FleetError::NoResult { job, state: record.state, failure })
 }
 
+/// What tells versions of a document apart: the digest of what it is, or is rendered from. `None` without a result.
+#[must_use]
+pub fn tag(record: &JobRecord, format: DocumentFormat) -> Option<String> {
+    let documents = &record.result.as_ref()?.documents;
+    let digest = |name: &str| documents.iter().find(|stored| stored.name == name).map(|stored| stored.sha256);
+    if let Some(digest) = digest(stored_name(format)) {
+        return Some(digest.to_string());
+    }
+    let source = digest(DOCUMENT)?;
+    // What is rendered here depends on this program too.
+    Some(format!("{source}-{}-{}", format.as_str(), env!("CARGO_PKG_VERSION")))
+}
+
 /// A document of a completed job: as it was stored, or rendered from the stored `segments.json` when this format was not
 /// asked for at submission.
 ///

@@ -1,26 +1,20 @@
-//! HTTP. So far it answers `GET /healthz` only; the API has its routes here.
+//! The HTTP API (contract, section 8): routes over the same use cases as the command line.
+//!
+//! A request goes `server` (connection, patience) → `tell` (request id, log) → `access` (who asks, what for, how often) →
+//! `handler`. What fails is a [`problem::Problem`]; the documents are those of `wire`.
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
-use common::telemetry::exposition;
+pub mod access;
+mod handler;
+mod health;
+mod patience;
+mod problem;
+mod rate;
+mod router;
+mod server;
+mod service;
+mod tell;
+mod upload;
 
-/// Every route.
-pub fn router() -> Router {
-    Router::new().route("/healthz", get(healthz))
-}
-
-/// `GET /metrics` with the page that `scrape` gives.
-pub fn metrics<F, P>(scrape: F) -> Router
-where
-    F: Fn() -> P + Clone + Send + Sync + 'static,
-    P: Future<Output = String> + Send,
-{
-    let page = move || async move { ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], scrape().await) };
-    Router::new().route("/metrics", get(page))
-}
-
-/// The process lives and answers. Says nothing about the services that it needs.
-async fn healthz() -> &'static str {
-    "ok\n"
-}
+pub use router::{openapi, router};
+pub use server::serve;
+pub use service::{Door, Parts, Rules, Service};

@@ -51,7 +51,7 @@ fn blocks(found: &[JobRecord], json: bool) -> String {
 pub(super) async fn list(arguments: ListArguments, settings: &Settings) -> Ended {
     let ListArguments { state, tag, limit, json } = arguments;
     let store = connect::job_store(settings)?;
-    let found = jobs::list(&store, JobFilter { state, tag, limit: usize::from(limit) }).await?;
+    let found = jobs::list(&store, JobFilter { state, tag, limit: usize::from(limit), before: None }).await?;
     let text =
         if json { records::json_array(&found) } else { records::table(&found, now(), output::width()) };
     Ok(output::status(output::print(&text)))

@@ -26,7 +26,7 @@ use common::random::Random;
 use common::reach::{Place, Reach};
 use common::speech::transcript;
 use common::telemetry::{TRACED, spans};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
@@ -145,7 +145,9 @@ pub async fn submit<J: JobStore, B: Broker>(
     while rest.peek().is_some() && outcome.stopped.is_none() {
         let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
         let version = |wanted: &Wanted| expected.get(&wanted.wishes.bundle).and_then(Option::as_deref);
-        let jobs = batch.iter().map(|wanted| one(ports, wanted, version(wanted), terms, heard));
+        // Boxed, so that the whole can go to another thread: the compiler cannot tell it of a closure over references.
+        let jobs: Vec<_> =
+            batch.iter().map(|wanted| one(ports, wanted, version(wanted), terms, heard).boxed()).collect();
         let mut answers = futures::stream::iter(jobs).buffered(AT_ONCE);
         while let Some(answer) = answers.next().await {
             match answer {

@@ -64,7 +64,7 @@ impl Bench {
     }
 
     async fn count(&self) -> usize {
-        self.jobs.list(JobFilter { state: None, tag: None, limit: 100 }).await.unwrap().len()
+        self.jobs.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap().len()
     }
 
     async fn worker(&self) {

@@ -75,18 +75,8 @@ pub async fn upload(
         },
         was_there,
     };
-    match objects.head(&key).await {
-        Ok(info) if info.bytes == before.bytes => {
-            let used = info.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let used = used.map(|since| Timestamp::from_millis(0).plus(since));
-            if used.is_some_and(|used| at.since(used) > MARK_AFTER) {
-                objects.copy(&key, &key).await.map_err(FleetError::of_store)?;
-            }
-            return Ok(uploaded(true));
-        }
-        // Another size under this digest: what is there is damaged, and is replaced.
-        Ok(_) | Err(StoreError::NotFound { .. }) => {}
-        Err(error) => return Err(FleetError::of_store(error).into()),
+    if keep(objects, &key, before.bytes, at).await.map_err(FleetError::of_store)? {
+        return Ok(uploaded(true));
     }
     begins(before.bytes);
     let sent = objects.put(&key, Content::File(path.to_owned()), &PutOptions::default()).await;
@@ -102,6 +92,31 @@ pub async fn upload(
     // Nothing may lie under a digest that is not its own. Should removing it fail, workers refuse it by its digest.
     objects.delete(&key).await.map_err(FleetError::of_store)?;
     Err(SubmitError::Changed { path: path.to_owned() })
+}
+
+/// Whether a content of `bytes` bytes is at its key; what was not used for a while is marked as used `at` this time.
+///
+/// # Errors
+/// What the store says.
+pub async fn keep(
+    objects: &impl ObjectStore,
+    key: &str,
+    bytes: u64,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    match objects.head(key).await {
+        Ok(info) if info.bytes == bytes => {
+            let used = info.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let used = used.map(|since| Timestamp::from_millis(0).plus(since));
+            if used.is_some_and(|used| at.since(used) > MARK_AFTER) {
+                objects.copy(key, key).await?;
+            }
+            Ok(true)
+        }
+        // Another size under this digest: what is there is damaged, and is replaced.
+        Ok(_) | Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn snapshot(path: &Path) -> Result<Snapshot, SubmitError> {

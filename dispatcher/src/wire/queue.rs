@@ -3,11 +3,12 @@
 use common::job::lane::Lane;
 use common::port::job_store::{LaneDepth, QueueStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::record::seconds;
 
 /// The queue in numbers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct QueueDocument {
     at: String,
     depth: DepthDocument,
@@ -20,14 +21,14 @@ pub struct QueueDocument {
     workers: WorkersDocument,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DepthDocument {
     high: LaneDocument,
     normal: LaneDocument,
     low: LaneDocument,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LaneDocument {
     ready: u64,
     scheduled: u64,
@@ -35,14 +36,14 @@ struct LaneDocument {
     running: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RatesDocument {
     arrived_per_s: f64,
     completed_per_s: f64,
     audio_s_per_s: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct WorkersDocument {
     alive: u64,
     wanted: u64,

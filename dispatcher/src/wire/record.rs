@@ -9,13 +9,15 @@ use common::job::record::{JobRecord, JobState, StoredResult};
 use common::job::spec::{Channels, JobKind, Options, SourceRef, SpeakerCount};
 use common::object_key;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A job's record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RecordDocument<'a> {
     id: String,
     kind: &'static str,
     state: &'static str,
+    #[schema(value_type = Option<String>)]
     stage: Option<Stage>,
     percent: u8,
     attempts: u32,
@@ -23,6 +25,7 @@ pub struct RecordDocument<'a> {
     token: u64,
     worker: Option<&'a str>,
     priority: &'static str,
+    #[schema(value_type = BTreeMap<String, String>)]
     tags: &'a BTreeMap<String, String>,
     audio: SourceDocument<'a>,
     bundle: Option<&'a str>,
@@ -33,11 +36,26 @@ pub struct RecordDocument<'a> {
     completed_at: Option<String>,
     exported_at: Option<String>,
     cached_from: Option<String>,
+    #[schema(value_type = Option<FailureDocument>)]
     failure: Option<&'a Failure>,
     result: Option<ResultDocument<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// A failure, as it is described.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the failure writes itself; this is its description")]
+struct FailureDocument {
+    /// A stable word.
+    code: String,
+    /// Where it happened.
+    stage: String,
+    /// `retryable`, `permanent` or `interrupted`.
+    class: String,
+    /// A sentence for a person.
+    detail: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct SourceDocument<'a> {
     uri: &'a str,
     sha256: Option<String>,
@@ -45,7 +63,7 @@ struct SourceDocument<'a> {
     duration_s: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OptionsDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     num_speakers: Option<u32>,
@@ -58,9 +76,10 @@ struct OptionsDocument<'a> {
     transcript: Option<&'a str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ResultDocument<'a> {
     /// Document name to its key in the store.
+    #[schema(value_type = BTreeMap<String, String>)]
     keys: BTreeMap<&'a str, String>,
 }
 

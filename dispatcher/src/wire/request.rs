@@ -9,48 +9,71 @@ use common::job::spec::{
     Channels, DocumentFormat, JobSpec, Limits, Options, SourceRef, SpeakerCount, SpecError,
 };
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// A submission as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wire {
-    audio: Address,
+pub struct JobBody {
+    /// The recording; left out where it comes as part `audio` of a form.
+    audio: Option<Address>,
     #[serde(default)]
-    options: OptionsWire,
+    options: OptionsBody,
+    /// `high`, `normal` (the default) or `low`.
+    #[schema(example = "normal")]
     priority: Option<String>,
+    /// Not before so many seconds have passed.
+    #[schema(minimum = 0)]
     delay_s: Option<f64>,
+    /// Your own words, found again by `GET /v1/jobs?tag=KEY=VALUE`.
     #[serde(default)]
     tags: BTreeMap<String, String>,
+    /// `https://` address that is told when the job is over.
     callback_url: Option<String>,
+    /// The same key gives the same job.
     idempotency_key: Option<String>,
+    /// `NAME` or `NAME@VERSION` of a model bundle.
     bundle: Option<String>,
+    /// `s3://…/prefix/` where the documents go besides the store's own place.
     output: Option<String>,
+    /// Failed attempts after which it is given up.
     max_attempts: Option<u32>,
+    /// Longest time of an attempt.
+    #[schema(minimum = 0)]
     timeout_s: Option<f64>,
 }
 
 /// An address, bare or as an object.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Address {
     Bare(String),
     Object(AddressObject),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AddressObject {
+    /// `s3://` object in the store or where `ROLLCALL_ALLOW` says, or `https://` address.
     uri: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct OptionsWire {
+struct OptionsBody {
+    /// How many people speak; without it they are counted.
     num_speakers: Option<u32>,
+    /// At least so many people.
     min_speakers: Option<u32>,
+    /// At most so many people.
     max_speakers: Option<u32>,
+    /// `mix` (the default) or `separate`: a call with its people on separate channels.
+    #[schema(example = "mix")]
     channels: Option<String>,
+    /// Documents to write: `json`, `rttm`, `srt`, `vtt`, `html`, `txt`.
+    #[schema(example = json!(["json", "srt"]))]
     formats: Option<Vec<String>>,
+    /// A transcript whose segments get speakers; left out where it comes as part `transcript` of a form.
     transcript: Option<Address>,
 }
 
@@ -137,8 +160,21 @@ impl JobRequest {
     /// # Errors
     /// See [`RequestError`].
     pub fn from_json(text: &str) -> Result<Self, RequestError> {
-        let wire: Wire = serde_json::from_str(text).map_err(|error| RequestError::Json(error.to_string()))?;
-        let OptionsWire { num_speakers, min_speakers, max_speakers, channels, formats, transcript } =
+        let (audio, wishes) = Wishes::from_json(text)?;
+        let missing = || RequestError::Json("missing field `audio`".to_owned());
+        Ok(Self { audio: audio.ok_or_else(missing)?, wishes })
+    }
+}
+
+impl Wishes {
+    /// Reads one JSON object; its recording may be named elsewhere.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub fn from_json(text: &str) -> Result<(Option<String>, Self), RequestError> {
+        let wire: JobBody =
+            serde_json::from_str(text).map_err(|error| RequestError::Json(error.to_string()))?;
+        let OptionsBody { num_speakers, min_speakers, max_speakers, channels, formats, transcript } =
             wire.options;
         let speakers = match (num_speakers, min_speakers, max_speakers) {
             (None, None, None) => None,
@@ -151,7 +187,7 @@ impl JobRequest {
         });
         let formats =
             formats.map(|words| words.iter().map(|word| format(word)).collect::<Result<Vec<_>, _>>());
-        let wishes = Wishes {
+        let wishes = Self {
             speakers,
             channels: channels.map(|word| self::channels(&word)).transpose()?,
             formats: formats.transpose()?.map(sorted),
@@ -166,11 +202,9 @@ impl JobRequest {
             attempts_max: wire.max_attempts,
             timeout: wire.timeout_s.map(|value| length("timeout_s", value)).transpose()?,
         };
-        Ok(Self { audio: wire.audio.into_text(), wishes })
+        Ok((wire.audio.map(Address::into_text), wishes))
     }
-}
 
-impl Wishes {
     /// These wishes, and `defaults` where they say nothing; tags are joined, and these win.
     #[must_use]
     pub fn or(self, defaults: &Self) -> Self {

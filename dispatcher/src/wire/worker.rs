@@ -2,11 +2,12 @@
 
 use common::job::worker::WorkerSeen;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::record::seconds;
 
 /// A worker.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct WorkerDocument<'a> {
     id: &'a str,
     host: &'a str,

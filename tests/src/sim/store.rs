@@ -13,8 +13,9 @@ use common::job::spec::CacheKey;
 use common::job::transition::{Cancel, Ended, Ending, Retried, Settled, Transition};
 use common::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use common::port::job_store::{
-    AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, JobStoreError, NewJob,
-    OutboxEntry, QueueStatus, Reported, StoreResult, WebhookDue, WebhookOutcome,
+    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobStore,
+    JobStoreError, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, WebhookAnswer, WebhookDue,
+    WebhookOutcome,
 };
 
 use super::checker::Call;
@@ -233,8 +234,21 @@ impl JobStore for SimStore {
         self.look(move |world| now(world.jobs.claim_webhooks(n, claim))).await
     }
 
-    async fn finish_webhook(&self, job: JobId, outcome: WebhookOutcome) -> StoreResult<()> {
-        self.look(move |world| now(world.jobs.finish_webhook(job, outcome))).await
+    async fn finish_webhook(
+        &self,
+        job: JobId,
+        outcome: WebhookOutcome,
+        answer: WebhookAnswer,
+    ) -> StoreResult<()> {
+        self.look(move |world| now(world.jobs.finish_webhook(job, outcome, answer))).await
+    }
+
+    async fn deliveries(&self, n: usize) -> StoreResult<Vec<Delivery>> {
+        self.look(move |world| now(world.jobs.deliveries(n))).await
+    }
+
+    async fn redeliver(&self, job: JobId) -> StoreResult<Option<bool>> {
+        self.look(move |world| now(world.jobs.redeliver(job))).await
     }
 
     async fn claim_sweeps(&self, n: usize, claim: Duration) -> StoreResult<Vec<LeaseKey>> {

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::adapter::s3::{S3Access, S3Location, S3Options, S3Store};
+use common::adapter::web::{Audience, Internet, WebError};
 use common::port::object_store::content::{Body, ByteSource, NextChunk};
 use common::port::object_store::{ByteRange, ObjectStore, StoreError};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
 
-use super::web::{PublicInternet, Web, WebError};
+use super::web::Web;
 use super::{FetchError, Opened};
 
 /// Bytes that one read of a file asks for.
@@ -63,7 +64,7 @@ impl Elsewhere {
             WebError::Forbidden { detail } => FetchError::Forbidden { uri: shown(), detail },
             WebError::Missing { detail } => FetchError::Missing { uri: shown(), detail },
         };
-        let open = async || PublicInternet::new().map(|dial| Web::new(Arc::new(dial)));
+        let open = async || Internet::new(Audience::Public).map(|dial| Web::new(Arc::new(dial)));
         let web = self.web.get_or_try_init(open).await.map_err(failed)?;
         let found = web.open(uri).await.map_err(failed)?;
         Ok(Opened { bytes: found.bytes, body: found.body })

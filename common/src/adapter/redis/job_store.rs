@@ -11,6 +11,7 @@ use super::answer::{
     read_outbox_entry, read_status, read_workers, write_attempt, write_worker,
 };
 use super::codec::{Raw, read_record, write_progress, write_result, write_spec};
+use super::delivery::{read_delivery, write_delivery};
 use super::link::{Link, Question, RedisOptions};
 use super::script::Scripts;
 use crate::clock::{Monotonic, Timestamp, millis};
@@ -24,8 +25,9 @@ use crate::job::spec::CacheKey;
 use crate::job::transition::{Cancel, Ended, Ending, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, LIST_MAX, NewJob,
-    OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookDue, WebhookOutcome,
+    AcquireRequest, Acquired, DELIVERIES_MAX, Delivery, ExpiredLease, Extension, Inserted, JobFilter,
+    JobStore, LIST_MAX, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer,
+    WebhookDue, WebhookOutcome,
 };
 use crate::scaling::CAPACITY_WEIGHT;
 
@@ -42,7 +44,7 @@ pub struct RedisJobStore {
     link: Link,
     /// Waits for cancels on the server's side, so it must not hold up the shared connection.
     waiting: Link,
-    scripts: Arc<Scripts>,
+    pub(super) scripts: Arc<Scripts>,
 }
 
 impl RedisJobStore {
@@ -56,7 +58,7 @@ impl RedisJobStore {
         Ok(Self { link, waiting, scripts: Arc::new(Scripts::new(rules)) })
     }
 
-    async fn run(&self, script: &Script, args: &[&str]) -> StoreResult<Value> {
+    pub(super) async fn run(&self, script: &Script, args: &[&str]) -> StoreResult<Value> {
         let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
         self.link.ask(Question::Script(script, &args)).await
     }
@@ -144,12 +146,16 @@ impl JobStore for RedisJobStore {
         let waiting = filter.state.is_some_and(|state| !state.is_final());
         let page = if waiting { LIST_MAX } else { PAGE };
         let (mut found, mut looked) = (Vec::new(), 0);
+        let mut before = filter.before.map(|job| job.to_string()).unwrap_or_default();
         while found.len() < limit && looked < LIST_LOOKS_MAX {
-            let args = [state, &looked.to_string(), &page.to_string()];
+            let args = [state, &before, &page.to_string()];
             let mut ids: Vec<String> = parse("list", self.run(&self.scripts.list, &args).await?)?;
             let last = waiting || ids.len() < page;
             looked += page;
             ids.sort_unstable_by(|a, b| b.cmp(a));
+            if let Some(lowest) = ids.last() {
+                before.clone_from(lowest);
+            }
             for ids in ids.chunks(PAGE) {
                 if found.len() >= limit {
                     break;
@@ -326,12 +332,36 @@ impl JobStore for RedisJobStore {
         claimed.iter().map(due).collect()
     }
 
-    async fn finish_webhook(&self, job: JobId, outcome: WebhookOutcome) -> StoreResult<()> {
+    async fn finish_webhook(
+        &self,
+        job: JobId,
+        outcome: WebhookOutcome,
+        answer: WebhookAnswer,
+    ) -> StoreResult<()> {
         let wait = match outcome {
-            WebhookOutcome::Done => String::new(),
+            WebhookOutcome::Done | WebhookOutcome::GivenUp => String::new(),
             WebhookOutcome::Again { after } => length(after),
         };
-        self.run(&self.scripts.finish_webhook, &[&job.to_string(), &wait]).await.map(drop)
+        let told = write_delivery(job, outcome, &answer);
+        let (job, most) = (job.to_string(), DELIVERIES_MAX.to_string());
+        self.run(&self.scripts.finish_webhook, &[&job, &wait, &told, &most]).await.map(drop)
+    }
+
+    async fn deliveries(&self, n: usize) -> StoreResult<Vec<Delivery>> {
+        let rows = self.run(&self.scripts.deliveries, &[&n.to_string()]).await?;
+        let rows: Vec<String> = parse("deliveries", rows)?;
+        rows.iter().map(|row| read_delivery(row)).collect()
+    }
+
+    async fn redeliver(&self, job: JobId) -> StoreResult<Option<bool>> {
+        let answer =
+            Answer::read("redeliver", self.run(&self.scripts.redeliver, &[&job.to_string()]).await?)?;
+        match answer.word.as_str() {
+            "due" => Ok(Some(true)),
+            "nothing" => Ok(Some(false)),
+            "unknown" => Ok(None),
+            _ => answer.unknown(),
+        }
     }
 
     async fn claim_sweeps(&self, n: usize, claim: Duration) -> StoreResult<Vec<LeaseKey>> {

@@ -10,10 +10,13 @@
 //! | `bell:{lane}` | sorted set | available jobs by the time at which they may be rung again |
 //! | `outbox:{lane}` | sorted set | `{serial}:{id}` by the time from which it may be claimed |
 //! | `exports`, `webhooks`, `sweeps` | sorted sets | what is left to do, by the time from which it may be claimed |
-//! | `all`, `done`, `dead` | sorted sets | every job by arrival, final ones by their end, discarded ones by their end |
+//! | `all`, `dead` | sorted sets | every job and the discarded ones, by id, which is by age |
+//! | `done` | sorted set | final jobs by their end |
 //! | `held:{worker}` | set | what a worker holds |
 //! | `cancels:{worker}` | list | cancels to tell it |
 //! | `idempotency`, `cache` | hashes | key to job |
+//! | `deliveries` | list | tries to deliver webhooks, the newest first, bounded |
+//! | `keys` | hash | API keys, by id; `revoked`: when those were that are not good any more |
 //! | `poison:{content}`, `turn`, `rate:{bucket}` | strings, hash | with an expiry of their own |
 //! | `workers`, `workers:info`, `totals`, `serial` | | heartbeats, sums, the last bell's number |
 //!
@@ -22,7 +25,9 @@
 
 mod answer;
 mod codec;
+mod delivery;
 mod job_store;
+mod key_store;
 mod link;
 mod script;
 

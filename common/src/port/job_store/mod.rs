@@ -24,7 +24,10 @@ use std::time::Duration;
 pub use delivery::{AcquireRequest, Acquired, Extension, Reported, Unready};
 pub use insert::{Idempotency, IdempotencyError, Inserted, NewJob};
 pub use overview::{JobFilter, LIST_MAX, LaneDepth, QueueStatus, rates};
-pub use upkeep::{ExpiredLease, OutboxEntry, StoreRules, WebhookDue, WebhookOutcome};
+pub use upkeep::{
+    DELIVERIES_MAX, Delivery, ExpiredLease, OutboxEntry, StoreRules, WebhookAnswer, WebhookDue,
+    WebhookOutcome,
+};
 
 use crate::clock::{Monotonic, Timestamp};
 use crate::job::id::JobId;
@@ -182,12 +185,20 @@ pub trait JobStore: Clone + Send + Sync + 'static {
         claim: Duration,
     ) -> impl Future<Output = StoreResult<Vec<WebhookDue>>> + Send;
 
-    /// What became of a webhook's delivery.
+    /// What became of a webhook's delivery, which is remembered among the last [`DELIVERIES_MAX`].
     fn finish_webhook(
         &self,
         job: JobId,
         outcome: WebhookOutcome,
+        answer: WebhookAnswer,
     ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// The last `n` tries to deliver webhooks, the newest first.
+    fn deliveries(&self, n: usize) -> impl Future<Output = StoreResult<Vec<Delivery>>> + Send;
+
+    /// Makes the webhook of a job that is over due again, with its tries counted anew. `false` when there is nothing to
+    /// tell anybody.
+    fn redeliver(&self, job: JobId) -> impl Future<Output = StoreResult<Option<bool>>> + Send;
 
     /// Takes up to `n` attempts that ended without a result and whose folders are to be removed.
     fn claim_sweeps(

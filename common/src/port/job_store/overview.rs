@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::job::id::JobId;
 use crate::job::lane::Lane;
 use crate::job::record::{JobRecord, JobState};
 use crate::scaling::{Load, ScalingRules};
@@ -11,7 +12,7 @@ use crate::scaling::{Load, ScalingRules};
 pub const LIST_MAX: usize = 10_000;
 
 /// Which jobs to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobFilter {
     /// Only in this state.
     pub state: Option<JobState>,
@@ -19,6 +20,8 @@ pub struct JobFilter {
     pub tag: Option<(String, String)>,
     /// At most this many, and at most [`LIST_MAX`].
     pub limit: usize,
+    /// Only those older than this one: the last of a page gives the next page, whatever came meanwhile.
+    pub before: Option<JobId>,
 }
 
 impl JobFilter {
@@ -26,7 +29,9 @@ impl JobFilter {
     #[must_use]
     pub fn passes(&self, record: &JobRecord) -> bool {
         let tag = |(key, value): &(String, String)| record.spec.tags.get(key) == Some(value);
-        self.state.is_none_or(|state| record.state == state) && self.tag.as_ref().is_none_or(tag)
+        self.state.is_none_or(|state| record.state == state)
+            && self.before.is_none_or(|before| record.id < before)
+            && self.tag.as_ref().is_none_or(tag)
     }
 }
 

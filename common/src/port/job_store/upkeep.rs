@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::job::id::JobId;
 use crate::job::lane::Lane;
 use crate::job::lease::LeaseKey;
@@ -82,11 +83,40 @@ pub struct WebhookDue {
 /// What became of a webhook's delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookOutcome {
-    /// It was taken, or it is given up: not again.
+    /// It was taken.
     Done,
+    /// It was not taken, and is not tried again.
+    GivenUp,
     /// It was not taken; try again after this time.
     Again {
         /// The wait.
         after: Duration,
     },
+}
+
+/// Tries to deliver that are remembered.
+pub const DELIVERIES_MAX: usize = 1000;
+
+/// What the other side of a webhook said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebhookAnswer {
+    /// Its HTTP status, when it answered.
+    pub status: Option<u16>,
+    /// Why there is none, or what is wrong with it; empty when all is well.
+    pub detail: String,
+}
+
+/// One try to deliver a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The job that ended.
+    pub job: JobId,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Which try it was, counted from 1.
+    pub tries: u32,
+    /// What became of it.
+    pub outcome: WebhookOutcome,
+    /// What was said.
+    pub answer: WebhookAnswer,
 }

@@ -22,6 +22,7 @@ use common::job::spec::{ContentDigest, JobSpec, SourceRef};
 use common::job::transition::{Settled, Transition};
 use common::job::worker::WorkerId;
 use common::port::job_store::{AcquireRequest, Acquired, Inserted, JobStore, NewJob, StoreRules, Unready};
+use common::port::key_store::KeyStore;
 
 /// Long enough to hold in any test.
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -31,7 +32,7 @@ pub const MOMENT: Duration = Duration::from_millis(1);
 /// Where a case gets its stores from.
 pub trait Bench: Send + Sync {
     /// The adapter.
-    type Store: JobStore;
+    type Store: JobStore + KeyStore;
 
     /// An empty store.
     fn store(&self, rules: StoreRules) -> Self::Store;
@@ -113,7 +114,7 @@ macro_rules! job_store_suite {
             a_waiting_job_is_cancelled_at_once, a_running_job_is_cancelled_by_any_ending,
             only_dead_and_cancelled_jobs_are_retried, bells_are_claimed_by_lane, idle_bells_are_dropped,
             lost_bells_are_rung_again, one_rescuer_has_the_turn, exports_are_left_over_once,
-            webhooks_follow_the_end, lost_attempts_are_swept, final_jobs_are_forgotten,
+            webhooks_follow_the_end, deliveries_are_remembered, keys_are_kept, lost_attempts_are_swept, final_jobs_are_forgotten,
             the_queue_is_counted, jobs_are_listed, workers_come_and_go, unknown_jobs_are_unknown,
         );
     };

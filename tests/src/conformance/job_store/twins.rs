@@ -11,7 +11,7 @@ use common::job::spec::{CacheKey, Limits};
 use common::job::transition::Transition;
 use common::port::job_store::{
     Acquired, Extension, Idempotency, Inserted, JobFilter, JobStore, NewJob, QueueStatus, StoreRules,
-    Unready, WebhookOutcome,
+    Unready, WebhookAnswer, WebhookOutcome,
 };
 use common::scaling::Load;
 
@@ -76,7 +76,7 @@ fn step(dice: &mut Dice, nth: u8) -> Step {
 fn new_job(dice: &mut Dice) -> NewJob {
     let mut spec = spec();
     spec.audio.uri = format!("s3://bucket/{}.wav", dice.below(3));
-    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10));
+    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10 * dice.below(3)));
     spec.lane = Lane::ALL[usize::try_from(dice.below(3)).expect("three lanes")];
     spec.limits = Limits { attempts_max: 2, crashes_max: 2, ..Limits::default() };
     spec.callback_url = (dice.below(3) == 0).then(|| "https://example.org/".to_owned());
@@ -115,7 +115,7 @@ fn timeless_status(status: &QueueStatus) -> String {
 /// Carries out a step and gives what can be compared: the answer, then every record, then the counts.
 async fn run<B: Bench>(bench: &B, store: &B::Store, step: &Step) -> Vec<String> {
     let mut told = vec![answer(bench, store, step).await];
-    let all = store.list(JobFilter { state: None, tag: None, limit: 100 }).await.unwrap();
+    let all = store.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap();
     let mut all: Vec<_> = all.into_iter().map(timeless).collect();
     all.sort_by_key(|record| record.id);
     told.extend(all.iter().map(|record| format!("{record:?}")));
@@ -236,7 +236,7 @@ async fn upkeep<B: Bench>(bench: &B, store: &B::Store, step: Step) -> String {
             let due = store.claim_webhooks(100, MOMENT).await.unwrap();
             let outcome = if again { WebhookOutcome::Again { after: MOMENT } } else { WebhookOutcome::Done };
             for hook in &due {
-                store.finish_webhook(hook.record.id, outcome).await.unwrap();
+                store.finish_webhook(hook.record.id, outcome, WebhookAnswer::default()).await.unwrap();
             }
             sorted(due.iter().map(|hook| (hook.record.id, hook.tries)))
         }

@@ -1,11 +1,12 @@
 //! What relay and rescue work through.
 
 use common::job::failure::FailureClass;
+use common::job::id::JobId;
 use common::job::lane::Lane;
 use common::job::record::JobState;
 use common::job::spec::CacheKey;
 use common::job::transition::Transition;
-use common::port::job_store::{Idempotency, JobStore, NewJob, StoreRules, WebhookOutcome};
+use common::port::job_store::{Idempotency, JobStore, NewJob, StoreRules, WebhookAnswer, WebhookOutcome};
 
 use super::*;
 
@@ -126,37 +127,70 @@ pub async fn exports_are_left_over_once(bench: &impl Bench) {
 /// Webhooks are due when a job is exported, discarded or cancelled, until they are done.
 pub async fn webhooks_follow_the_end(bench: &impl Bench) {
     let store = bench.store(patient());
-    let called = |n: u8| {
-        let mut spec = spec();
-        spec.callback_url = Some("https://example.org/cb".into());
-        NewJob::new(id(n), spec)
-    };
-    let due = async || {
-        let due = store.claim_webhooks(10, MOMENT).await.unwrap();
-        bench.pass(&store, MOMENT * 2).await;
-        due.iter().map(|hook| (hook.record.id, hook.tries)).collect::<Vec<_>>()
-    };
     ended(&store, called(1), Transition::complete(result())).await;
-    assert_eq!(due().await, [], "completion is told after the export");
+    assert_eq!(due(bench, &store).await, [], "completion is told after the export");
     store.mark_exported(id(1), None).await.unwrap();
-    assert_eq!(due().await, [(id(1), 0)]);
-    store.finish_webhook(id(1), WebhookOutcome::Again { after: MOMENT }).await.unwrap();
+    assert_eq!(due(bench, &store).await, [(id(1), 0)]);
+    let again = |after| WebhookOutcome::Again { after };
+    store.finish_webhook(id(1), again(MOMENT), answer(Some(500))).await.unwrap();
     bench.pass(&store, MOMENT * 2).await;
-    assert_eq!(due().await, [(id(1), 1)]);
-    store.finish_webhook(id(1), WebhookOutcome::Again { after: HOUR }).await.unwrap();
-    assert_eq!(due().await, []);
-    store.finish_webhook(id(1), WebhookOutcome::Done).await.unwrap();
+    assert_eq!(due(bench, &store).await, [(id(1), 1)]);
+    store.finish_webhook(id(1), again(HOUR), answer(None)).await.unwrap();
+    assert_eq!(due(bench, &store).await, []);
+    store.finish_webhook(id(1), WebhookOutcome::Done, answer(Some(204))).await.unwrap();
     assert_eq!(store.status().await.unwrap().webhooks, 0);
     ended(&store, called(2), Transition::discard(failure(FailureClass::Permanent))).await;
     insert(&store, called(3)).await;
     store.request_cancel(id(3)).await.unwrap();
-    let mut both = due().await;
+    let mut both = due(bench, &store).await;
     both.sort_unstable();
     assert_eq!(both, [(id(2), 0), (id(3), 0)]);
     store.retry(id(2)).await.unwrap();
-    assert_eq!(due().await, [(id(3), 0)], "a retried job has not ended");
+    assert_eq!(due(bench, &store).await, [(id(3), 0)], "a retried job has not ended");
     ended(&store, NewJob::new(id(4), spec()), Transition::discard(failure(FailureClass::Permanent))).await;
-    assert_eq!(due().await, [(id(3), 0)]);
+    assert_eq!(due(bench, &store).await, [(id(3), 0)]);
+}
+
+fn called(n: u8) -> NewJob {
+    let mut spec = spec();
+    spec.callback_url = Some("https://example.org/cb".into());
+    NewJob::new(id(n), spec)
+}
+
+fn answer(status: Option<u16>) -> WebhookAnswer {
+    WebhookAnswer { status, detail: "said \"so\"".to_owned() }
+}
+
+/// Webhooks that are due, with their tries; the claims on them have lapsed.
+async fn due<B: Bench>(bench: &B, store: &B::Store) -> Vec<(JobId, u32)> {
+    let due = store.claim_webhooks(10, MOMENT).await.unwrap();
+    bench.pass(store, MOMENT * 2).await;
+    due.iter().map(|hook| (hook.record.id, hook.tries)).collect()
+}
+
+/// Every try to deliver is remembered, and a delivery can be asked for again.
+pub async fn deliveries_are_remembered(bench: &impl Bench) {
+    let store = bench.store(patient());
+    ended(&store, called(1), Transition::discard(failure(FailureClass::Permanent))).await;
+    ended(&store, NewJob::new(id(2), spec()), Transition::discard(failure(FailureClass::Permanent))).await;
+    ended(&store, called(3), Transition::complete(result())).await;
+    store.finish_webhook(id(2), WebhookOutcome::Done, answer(None)).await.unwrap();
+    let outcomes = [WebhookOutcome::Again { after: MOMENT }, WebhookOutcome::GivenUp];
+    for outcome in outcomes {
+        store.finish_webhook(id(1), outcome, answer(Some(503))).await.unwrap();
+    }
+    let told = store.deliveries(10).await.unwrap();
+    let seen: Vec<_> = told.iter().map(|told| (told.job, told.tries, told.outcome)).collect();
+    assert_eq!(seen, [(id(1), 2, outcomes[1]), (id(1), 1, outcomes[0])], "the newest first");
+    assert!(told.iter().all(|told| told.answer == answer(Some(503)) && told.at.as_millis() > 0));
+    assert_eq!(store.deliveries(1).await.unwrap().len(), 1);
+    assert_eq!(store.deliveries(0).await.unwrap(), []);
+    assert_eq!(due(bench, &store).await, [], "it was given up");
+    assert_eq!(store.redeliver(id(1)).await.unwrap(), Some(true));
+    assert_eq!(due(bench, &store).await, [(id(1), 0)], "counted anew");
+    assert_eq!(store.redeliver(id(2)).await.unwrap(), Some(false), "nobody asked to be told");
+    assert_eq!(store.redeliver(id(3)).await.unwrap(), Some(false), "it is not exported");
+    assert_eq!(store.redeliver(id(9)).await.unwrap(), None);
 }
 
 /// Folders of attempts that were not completed are swept, settled ones never.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::adapter::web::WebError;
 use common::port::object_store::StoreError;
 use common::port::object_store::content::{ByteSource, NextChunk};
 use hyper::body::{Body as _, Incoming};
@@ -12,7 +13,7 @@ use hyper::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
 use hyper::{StatusCode, Uri};
 use tokio::time::timeout;
 
-use super::{Rest, Web, WebError};
+use super::{Rest, Web};
 
 /// How long an answer may give nothing before it is asked for anew.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -1,15 +1,14 @@
 //! `https://` sources: without anybody's credentials, from public addresses only, which is checked when connecting and
 //! after each redirect; resumed where an answer broke off.
 
-mod address;
 mod body;
-mod dial;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::adapter::web::{Audience, Dial, WebError, target};
 use common::port::object_store::content::Body;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, IF_RANGE, LOCATION, RANGE, USER_AGENT};
@@ -18,7 +17,6 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use body::{Reading, Version};
-pub use dial::{Dial, PublicInternet};
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -28,29 +26,6 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for the head of an answer.
 const HEAD: Duration = Duration::from_secs(30);
-
-/// Why the web gives nothing, by what the caller can do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WebError {
-    /// It may later.
-    #[error("{detail}")]
-    Unavailable {
-        /// What happened.
-        detail: String,
-    },
-    /// It says no, or may not be asked.
-    #[error("{detail}")]
-    Forbidden {
-        /// Who, and why.
-        detail: String,
-    },
-    /// There is nothing there.
-    #[error("{detail}")]
-    Missing {
-        /// What it says.
-        detail: String,
-    },
-}
 
 /// Reads from the web; clones share nothing but the way to connect.
 #[derive(Clone)]
@@ -91,7 +66,7 @@ impl Web {
     /// # Errors
     /// See [`WebError`].
     pub async fn open(&self, uri: &str) -> Result<Found, WebError> {
-        let mut uri = target(uri)?;
+        let mut uri = target(uri, Audience::Public)?;
         for _ in 0..=REDIRECTS_MAX {
             let answer = self.ask(&uri, None).await?;
             if answer.status().is_redirection() {
@@ -163,20 +138,6 @@ fn judged(answer: Response<Incoming>) -> Result<Response<Incoming>, WebError> {
     }
 }
 
-/// An address that may be asked at all: `https`, a host, no credentials.
-fn target(text: &str) -> Result<Uri, WebError> {
-    let missing = |detail: &str| WebError::Missing { detail: detail.to_owned() };
-    let uri: Uri = text.parse().map_err(|_| missing("not an address"))?;
-    if uri.scheme_str() != Some("https") {
-        return Err(WebError::Forbidden { detail: "only `https://` is followed".to_owned() });
-    }
-    let authority = uri.authority().ok_or_else(|| missing("an address without a host"))?;
-    if authority.as_str().contains('@') {
-        return Err(WebError::Forbidden { detail: "an address must not hold credentials".to_owned() });
-    }
-    Ok(uri)
-}
-
 /// Where a redirect leads: another `https` address, or a path of the same host.
 fn redirected(from: &Uri, answer: &Response<Incoming>) -> Result<Uri, WebError> {
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -184,9 +145,9 @@ fn redirected(from: &Uri, answer: &Response<Incoming>) -> Result<Uri, WebError> 
     let location = location.ok_or_else(missing)?;
     if location.starts_with('/') && !location.starts_with("//") {
         let authority = from.authority().ok_or_else(missing)?;
-        return target(&format!("https://{authority}{location}"));
+        return target(&format!("https://{authority}{location}"), Audience::Public);
     }
-    target(location)
+    target(location, Audience::Public)
 }
 
 fn length(answer: &Response<Incoming>) -> Option<u64> {

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::dial::{Dialling, Pipe};
+use common::adapter::web::{Dialling, Internet, Pipe};
+
 use super::*;
 
 /// Connects everything to one plain server.
@@ -136,7 +137,7 @@ async fn refusals_are_told_apart() {
 async fn private_addresses_are_not_connected_to() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let web = Web::new(Arc::new(PublicInternet::new().unwrap()));
+    let web = Web::new(Arc::new(Internet::new(Audience::Public).unwrap()));
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"] {
         let error = web.open(&format!("https://{host}:{port}/a")).await.unwrap_err();
         assert!(matches!(error, WebError::Forbidden { .. }), "{host}: {error:?}");

@@ -10,7 +10,8 @@ use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, JobState};
 use crate::job::worker::{WorkerId, WorkerSeen};
 use crate::port::job_store::{
-    ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookDue, WebhookOutcome, rates,
+    DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookDue,
+    WebhookOutcome, rates,
 };
 use crate::scaling::Load;
 
@@ -117,12 +118,33 @@ impl State {
             .collect()
     }
 
-    pub fn finish_webhook(&mut self, id: JobId, outcome: WebhookOutcome, now: Timestamp) {
+    pub fn finish_webhook(
+        &mut self,
+        id: JobId,
+        outcome: WebhookOutcome,
+        answer: WebhookAnswer,
+        now: Timestamp,
+    ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.webhook = match (job.webhook, outcome) {
-            (None, _) | (_, WebhookOutcome::Done) => None,
-            (Some((_, tries)), WebhookOutcome::Again { after }) => Some((now.plus(after), tries + 1)),
+        let Some((_, tries)) = job.webhook else { return };
+        job.webhook = match outcome {
+            WebhookOutcome::Done | WebhookOutcome::GivenUp => None,
+            WebhookOutcome::Again { after } => Some((now.plus(after), tries + 1)),
         };
+        self.deliveries.push_front(Delivery { job: id, at: now, tries: tries + 1, outcome, answer });
+        self.deliveries.truncate(DELIVERIES_MAX);
+    }
+
+    pub fn redeliver(&mut self, id: JobId, now: Timestamp) -> Option<bool> {
+        let job = self.jobs.get_mut(&id)?;
+        let record = &job.record;
+        let over =
+            record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some());
+        let due = over && record.spec.callback_url.is_some();
+        if due {
+            job.webhook = Some((now, 0));
+        }
+        Some(due)
     }
 
     pub fn claim_sweeps(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<LeaseKey> {

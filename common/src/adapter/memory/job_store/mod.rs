@@ -4,6 +4,7 @@
 //! `rollcall-worker run` (as many jobs as there are files), the simulator (a handful) and the conformance suite.
 
 mod claims;
+mod keys;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use crate::job::spec::CacheKey;
 use crate::job::transition::{Cancel, Ended, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob, OutboxEntry,
-    QueueStatus, Reported, StoreResult, StoreRules, WebhookDue, WebhookOutcome,
+    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob,
+    OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer, WebhookDue, WebhookOutcome,
 };
 use crate::scaling::{CAPACITY_WEIGHT, moved};
 
@@ -153,9 +154,22 @@ impl JobStore for MemoryJobStore {
         Ok(self.lock().claim_webhooks(n, claim, self.now()))
     }
 
-    async fn finish_webhook(&self, job: JobId, outcome: WebhookOutcome) -> StoreResult<()> {
-        self.lock().finish_webhook(job, outcome, self.now());
+    async fn finish_webhook(
+        &self,
+        job: JobId,
+        outcome: WebhookOutcome,
+        answer: WebhookAnswer,
+    ) -> StoreResult<()> {
+        self.lock().finish_webhook(job, outcome, answer, self.now());
         Ok(())
+    }
+
+    async fn deliveries(&self, n: usize) -> StoreResult<Vec<Delivery>> {
+        Ok(self.lock().deliveries.iter().take(n).cloned().collect())
+    }
+
+    async fn redeliver(&self, job: JobId) -> StoreResult<Option<bool>> {
+        Ok(self.lock().redeliver(job, self.now()))
     }
 
     async fn claim_sweeps(&self, n: usize, claim: Duration) -> StoreResult<Vec<LeaseKey>> {

@@ -1,6 +1,6 @@
 //! What the store knows, and the steps of a job's life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::{Monotonic, Timestamp};
@@ -12,9 +12,10 @@ use crate::job::spec::{CacheKey, ContentDigest};
 use crate::job::transition::{Cancel, Ended, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, Extension, Idempotency, Inserted, JobFilter, LIST_MAX, NewJob, OutboxEntry,
-    Reported, StoreRules, Unready, rates,
+    AcquireRequest, Acquired, Delivery, Extension, Idempotency, Inserted, JobFilter, LIST_MAX, NewJob,
+    OutboxEntry, Reported, StoreRules, Unready, rates,
 };
+use crate::port::key_store::{ApiKey, KeyId};
 use crate::scaling::{Arrivals, MEAN_WEIGHT, moved};
 
 /// A job and what the store keeps beside its record.
@@ -40,6 +41,10 @@ pub(super) struct State {
     pub outbox: Vec<(Timestamp, OutboxEntry)>,
     /// Attempts to sweep, each with the time from which it may be claimed.
     pub sweeps: Vec<(Timestamp, LeaseKey)>,
+    /// Tries to deliver webhooks, the newest first.
+    pub deliveries: VecDeque<Delivery>,
+    /// API keys.
+    pub keys: BTreeMap<KeyId, ApiKey>,
     pub turn: Option<(WorkerId, Timestamp)>,
     pub cancels: BTreeMap<WorkerId, Vec<JobId>>,
     /// What each worker said last, when, and until when it counts as alive.
@@ -64,6 +69,8 @@ impl State {
             jobs: BTreeMap::new(),
             outbox: Vec::new(),
             sweeps: Vec::new(),
+            deliveries: VecDeque::new(),
+            keys: BTreeMap::new(),
             turn: None,
             cancels: BTreeMap::new(),
             workers: BTreeMap::new(),

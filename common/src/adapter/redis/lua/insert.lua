@@ -17,7 +17,7 @@ end
 
 redis.call('HSET', job(id), 'l', lane, 'cr', int(now), 'k', 0)
 redis.call('SET', P .. 'spec:' .. id, ARGV[4])
-redis.call('ZADD', P .. 'all', now, id)
+redis.call('ZADD', P .. 'all', 0, id)
 if ARGV[5] ~= '' then redis.call('HSET', job(id), 'd', ARGV[5]) end
 if ARGV[6] == '1' then redis.call('HSET', job(id), 'cb', 1) end
 if ARGV[7] ~= '' then

@@ -1,11 +1,11 @@
--- state or '', offset, n: ids of one page, newest first
-local state, first, last = ARGV[1], tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1
-if state == 'discarded' then return redis.call('ZREVRANGE', P .. 'dead', first, last) end
-if state == 'completed' or state == 'cancelled' or state == '' then
-  return redis.call('ZREVRANGE', P .. 'all', first, last)
+-- state or '', id or '', n: ids of one page, the newest below that id first
+local state, before = ARGV[1], ARGV[2] == '' and '+' or '(' .. ARGV[2]
+if state == 'discarded' or state == 'completed' or state == 'cancelled' or state == '' then
+  local index = state == 'discarded' and 'dead' or 'all'
+  return redis.call('ZREVRANGEBYLEX', P .. index, before, '-', 'LIMIT', 0, ARGV[3])
 end
 local ids = {}
 for _, lane in ipairs({'high', 'normal', 'low'}) do
-  for _, id in ipairs(redis.call('ZREVRANGE', P .. state .. ':' .. lane, first, last)) do ids[#ids + 1] = id end
+  for _, id in ipairs(redis.call('ZREVRANGE', P .. state .. ':' .. lane, 0, ARGV[3] - 1)) do ids[#ids + 1] = id end
 end
 return ids

@@ -4,7 +4,8 @@ local P = KEYS[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local function int(n) return string.format('%.0f', n) end
+-- Nothing taken away is -0, which is no number to Redis; adding 0 makes it 0.
+local function int(n) return string.format('%.0f', n + 0) end
 local function job(id) return P .. 'job:' .. id end
 local function get(id, ...) return redis.call('HMGET', job(id), ...) end
 
@@ -90,7 +91,7 @@ local function finish(id, state)
   if state == 'completed' then
     redis.call('ZADD', P .. 'exports', now + EXPORT_GRACE, id)
   else
-    if state == 'discarded' then redis.call('ZADD', P .. 'dead', now, id) end
+    if state == 'discarded' then redis.call('ZADD', P .. 'dead', 0, id) end
     webhook(id)
   end
 end

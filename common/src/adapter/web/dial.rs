@@ -1,11 +1,11 @@
-//! From the name of a host to an encrypted connection, by way of public addresses only.
+//! From the name of a host to a connection, by way of addresses that may be asked only.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Uri;
+use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,8 +13,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use super::WebError;
 use super::address::is_public;
+use super::{Audience, WebError};
 
 /// Longest wait for a name, for a connection, and for its encryption, each.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,17 +32,18 @@ pub trait Dial: Send + Sync {
     fn dial<'a>(&'a self, uri: &'a Uri) -> Dialling<'a>;
 }
 
-/// Encrypted connections to the public internet.
-pub struct PublicInternet {
+/// Connections to this audience; encrypted, but for `http` addresses that an operator allowed.
+pub struct Internet {
     tls: TlsConnector,
+    audience: Audience,
 }
 
-impl PublicInternet {
+impl Internet {
     /// Trusts whom this machine trusts.
     ///
     /// # Errors
     /// [`WebError::Unavailable`] when the machine has no certificates or the library refuses.
-    pub fn new() -> Result<Self, WebError> {
+    pub fn new(audience: Audience) -> Result<Self, WebError> {
         let mut roots = RootCertStore::empty();
         // Some of a machine's certificates may be unreadable; without any, nobody is trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -51,17 +52,24 @@ impl PublicInternet {
             .map_err(|error| WebError::Unavailable { detail: error.to_string() })?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), audience })
     }
 }
 
-impl Dial for PublicInternet {
+impl Dial for Internet {
     fn dial<'a>(&'a self, uri: &'a Uri) -> Dialling<'a> {
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = uri.port_u16().unwrap_or(443);
-            let stream = connect(host, port).await?;
+            let plain = uri.scheme_str() == Some("http");
+            if plain && self.audience == Audience::Public {
+                return Err(WebError::Forbidden { detail: format!("{host}: not encrypted") });
+            }
+            let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
+            let stream = connect(host, port, self.audience).await?;
+            if plain {
+                return Ok(Box::new(stream) as Box<dyn Pipe>);
+            }
             let unavailable = |detail: String| WebError::Unavailable { detail };
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|_| WebError::Missing { detail: format!("not a host: `{host}`") })?;
@@ -75,9 +83,9 @@ impl Dial for PublicInternet {
 
 /// Connects to the first address that answers. The addresses that were checked are the ones that are used, so a name
 /// cannot change in between.
-async fn connect(host: &str, port: u16) -> Result<TcpStream, WebError> {
+async fn connect(host: &str, port: u16, audience: Audience) -> Result<TcpStream, WebError> {
     let mut failed = format!("{host}: no address");
-    for address in resolve(host, port).await? {
+    for address in resolve(host, port, audience).await? {
         match timeout(PATIENCE, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failed = format!("{host}: {error}"),
@@ -87,8 +95,9 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, WebError> {
     Err(WebError::Unavailable { detail: failed })
 }
 
-/// The addresses of a host, all of them public: a name with one private address is not trusted with the others.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, WebError> {
+/// The addresses of a host. For the public all of them are public: a name with one private address is not trusted with the
+/// others.
+async fn resolve(host: &str, port: u16, audience: Audience) -> Result<Vec<SocketAddr>, WebError> {
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => {
@@ -98,7 +107,8 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, WebError> {
             found.map_err(|error| unavailable(format!("{host}: {error}")))?.collect()
         }
     };
-    match found.iter().find(|address| !is_public(address.ip())) {
+    let private = |address: &&SocketAddr| audience == Audience::Public && !is_public(address.ip());
+    match found.iter().find(private) {
         Some(private) => {
             let detail = format!("{host} is at {}, which is not a public address", private.ip());
             Err(WebError::Forbidden { detail })

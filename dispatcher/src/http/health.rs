@@ -1,0 +1,77 @@
+//! Whether the process lives, and whether what it needs is there.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
+use common::clock::Monotonic;
+use common::port::broker::Broker as _;
+use common::port::job_store::JobStore as _;
+use common::port::object_store::{ObjectStore as _, StoreError};
+use common::telemetry::exposition;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::service::Service;
+
+/// For so long a look is good: asking often must not load the services.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+/// Longest wait for one service.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Nothing is under this key; a store that says so is there.
+const NO_KEY: &str = "readyz";
+
+/// The last look, when it was, and the services that did not answer.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Option<(Monotonic, Vec<&'static str>)>>);
+
+/// The process lives and answers. Says nothing about the services that it needs.
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "It lives", content_type = "text/plain", body = String)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The queue and this process for Prometheus. With keys, a scraper needs one with the scope `read`.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses(
+    (status = 200, description = "Prometheus' text format", content_type = "text/plain", body = String),
+))]
+pub async fn metrics(State(service): State<Service>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], crate::metrics::scrape(&service.jobs).await)
+}
+
+/// The services that it needs answer.
+#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+    (status = 200, description = "All services answer", content_type = "text/plain", body = String),
+    (status = 503, description = "The services that do not", content_type = "text/plain", body = String),
+))]
+pub async fn readyz(State(service): State<Service>) -> (StatusCode, String) {
+    let now = service.clock().monotonic();
+    // Held while looking, so that many who ask at once make one look.
+    let mut last = service.readiness.0.lock().await;
+    let fresh = last.as_ref().filter(|(at, _)| now.since(*at) < GOOD_FOR);
+    let away = match fresh {
+        Some((_, away)) => away.clone(),
+        None => {
+            let away = look(&service).await;
+            *last = Some((service.clock().monotonic(), away.clone()));
+            away
+        }
+    };
+    if away.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("no answer: {}\n", away.join(", ")))
+}
+
+async fn look(service: &Service) -> Vec<&'static str> {
+    let jobs = async { matches!(timeout(PATIENCE, service.jobs.time()).await, Ok(Ok(_))) };
+    let queue = async { matches!(timeout(PATIENCE, service.broker.assert_topology()).await, Ok(Ok(()))) };
+    let objects = async {
+        let answer = timeout(PATIENCE, service.objects.head(NO_KEY)).await;
+        matches!(answer, Ok(Ok(_) | Err(StoreError::NotFound { .. })))
+    };
+    let answered = futures::join!(jobs, queue, objects);
+    let named = [(answered.0, "job store"), (answered.1, "queue"), (answered.2, "object store")];
+    named.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
+}
