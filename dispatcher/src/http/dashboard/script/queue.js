@@ -3,7 +3,7 @@ const FACTS = [
   ['Ready', 'ready', (queue) => sumOf(queue, 'ready'), number],
   ['In flight', 'running', (queue) => sumOf(queue, 'running'), number],
   ['Audio waiting', 'audio_hours_waiting', (queue) => queue.audio_hours_waiting, (hours) => `${number(hours)} h`],
-  ['Time to drain', 'drain_s', (queue) => queue.drain_s, (seconds) => (seconds === 0 ? 'nothing to do' : length(seconds))],
+  ['Time to drain', 'drain_s', (queue) => queue.drain_s, (seconds) => (seconds === 0 ? 'empty' : length(seconds))],
   ['Waiting longest', 'oldest_s', (queue) => queue.oldest_s, length],
   ['Arriving', 'rates.arrived_per_s', (queue) => queue.rates.arrived_per_s, (rate) => `${number(rate)} /s`],
   ['Completed', 'rates.completed_per_s', (queue) => queue.rates.completed_per_s, (rate) => `${number(rate)} /s`],

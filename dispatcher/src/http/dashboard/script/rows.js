@@ -1,5 +1,6 @@
 // Tables whose rows stay the same elements while what they show changes: focus, selection and reading place survive.
-// Roles are spelled out because on a narrow screen rows become cards, which takes the tables' own meaning away.
+// Roles are spelled out because on a narrow screen rows become cards, which takes the tables' own meaning away; there each
+// cell shows, and says, its column's name.
 function table(target, columns, make) {
   const head = element('tr', { role: 'row' });
   for (const { title, quiet, numeric } of columns) {
@@ -51,7 +52,7 @@ function newRow(columns, make) {
   columns.forEach(({ title, name, numeric, quiet }, index) => {
     const tag = index === 0 ? 'th' : 'td';
     const cell = element(tag, { role: index === 0 ? 'rowheader' : 'cell', scope: index === 0 ? 'row' : null, class: `${name || ''}${numeric ? ' n' : ''}` });
-    if (!quiet && index > 0) cell.append(element('span', { class: 'label', 'aria-hidden': 'true' }, title));
+    if (!quiet && index > 0) cell.append(element('span', { class: 'label' }, title));
     cell.append(...[cells[index]].flat());
     row.append(cell);
   });
