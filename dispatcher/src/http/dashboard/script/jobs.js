@@ -1,5 +1,6 @@
 // Jobs and dead letters: pages of `/v1/jobs`, kept fresh by events and, where these do not reach, by asking again.
-const PAGE = 20;
+const PAGE = matchMedia('(max-width: 720px)').matches ? 10 : 20;
+const LETTERS = 10;
 const REFRESH_MS = 3000;
 const ALL_STATES = ['scheduled', 'available', 'running', 'retryable', 'completed', 'discarded', 'cancelled'];
 const STOPPABLE = new Set(['scheduled', 'available', 'running', 'retryable']);
@@ -128,7 +129,7 @@ async function refresh() {
   }
   const cursor = list.cursors[list.cursors.length - 1];
   const [page, letters] = await Promise.all([
-    read(pathOf(filter, cursor, PAGE)), read(pathOf({ state: 'discarded' }, null, PAGE)),
+    read(pathOf(filter, cursor, PAGE)), read(pathOf({ state: 'discarded' }, null, LETTERS)),
   ]);
   if (asked !== list.asked) return;
   Object.assign(list, { jobs: page.jobs, next: page.next_cursor });

@@ -78,5 +78,11 @@ document.addEventListener('visibilitychange', () => {
   } else if (byId('link').dataset.state === 'waiting' && !byId('ask').open && view !== null) openView(false);
 });
 
+// A page that was left may be kept by the browser for the way back, and its connection with it.
+window.addEventListener('pagehide', close);
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted) openView(false);
+});
+
 show(byId('forget'), Boolean(key.get()));
 openView(false);

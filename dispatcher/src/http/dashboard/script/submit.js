@@ -1,6 +1,7 @@
 // Submitting: files dropped or chosen, each sent as a form, two at a time, with its progress.
 const AT_ONCE = 2;
 const FILES_MAX = 500;
+const NAME_BYTES_MAX = 256;
 const waiting = [];
 let sending = 0;
 
@@ -16,7 +17,7 @@ function wishesNow() {
 
 function badWishes() {
   const speakers = byId('wish-speakers'), tag = byId('wish-tag').value.trim();
-  if (!speakers.checkValidity()) return 'People: a number from 1 to 64, or nothing.';
+  if (!speakers.checkValidity()) return 'People: a number from 1 to 1000, or nothing.';
   if (tag && !/^[^=]+=/.test(tag)) return 'A tag is given as key=value.';
   return '';
 }
@@ -62,8 +63,11 @@ function upload(file, wishes) {
     send() {
       sending += 1;
       const form = new FormData();
+      const { job } = wishes, fits = new TextEncoder().encode(file.name).length <= NAME_BYTES_MAX;
+      // A form writes some characters of a name differently; a tag does not.
+      const tags = fits ? { file: file.name, ...job.tags } : job.tags;
       // The order counts: what is wanted comes before what takes long.
-      form.append('job', JSON.stringify(wishes.job));
+      form.append('job', JSON.stringify({ ...job, tags }));
       if (wishes.transcript) form.append('transcript', wishes.transcript, wishes.transcript.name);
       form.append('audio', file, file.name);
       way = new XMLHttpRequest();
