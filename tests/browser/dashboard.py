@@ -314,6 +314,7 @@ def by_keyboard(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, 
     checks.that(page.tab_to("#dead-table tbody button"), "requeueing is not reached")
     page.press("Enter")
     page.wait_for("/ is (available|running) again/.test(document.getElementById('live').textContent)")
+    checks.that(page.run("document.activeElement !== document.body"), "the focus is lost with the button")
     clean(page, checks, fleet.url)
 
 

@@ -62,7 +62,7 @@ function showJob(job) {
   showFailure(job);
   pairs(byId('job-facts'), [
     ['Progress', `${job.percent} %`], ['Stage', job.state === 'running' && job.stage ? STAGES[job.stage] || job.stage : ''],
-    ['Priority', job.priority], ['Attempts', number(job.attempts)], ['Crashes', number(job.crashes)],
+    ['Priority', job.priority], ['Failed attempts', number(job.attempts)], ['Crashes', number(job.crashes)],
     ['Length', job.audio.duration_s === null ? '' : length(job.audio.duration_s)],
     ['Waited', between(job.created_at, job.started_at)], ['Worked', between(job.started_at, job.completed_at)],
   ]);

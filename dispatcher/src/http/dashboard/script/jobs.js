@@ -1,6 +1,7 @@
 // Jobs and dead letters: pages of `/v1/jobs`, kept fresh by events and, where these do not reach, by asking again.
 const PAGE = matchMedia('(max-width: 720px)').matches ? 10 : 20;
 const LETTERS = 10;
+const DOUBLE_CLICK_MS = 700;
 const REFRESH_MS = 3000;
 const ALL_STATES = ['scheduled', 'available', 'running', 'retryable', 'completed', 'discarded', 'cancelled'];
 const STOPPABLE = new Set(['scheduled', 'available', 'running', 'retryable']);
@@ -27,9 +28,16 @@ function jobRow() {
   const failure = element('span', { class: 'failure', dir: 'auto' });
   const [priority, created, worker, tags] = ['span', 'span', 'span', 'span'].map((tag) => element(tag, { dir: 'auto' }));
   const cancel = element('button', { type: 'button' }, 'Cancel'), retry = element('button', { type: 'button' }, 'Requeue');
-  let mine = null;
-  action(cancel, () => cancelJob(mine));
-  action(retry, () => retryJob(mine));
+  let mine = null, resting = false;
+  // Where one button stood the other stands afterwards: neither takes the second half of a double click.
+  const rest = (work) => async () => {
+    await work(mine).finally(() => {
+      resting = true;
+      setTimeout(() => { resting = false; }, DOUBLE_CLICK_MS);
+    });
+  };
+  action(cancel, rest((job) => cancelJob(job)), () => resting);
+  action(retry, rest((job) => retryJob(job)), () => resting);
   return {
     cells: [[name, id], [state, bar, percent, failure], tags, priority, created, worker, [cancel, retry]],
     update(job, row) {
@@ -49,8 +57,10 @@ function jobRow() {
       mark(created, 'title', day(job.created_at));
       write(created, age((serverTime() - Date.parse(job.created_at)) / 1000));
       write(worker, printable(job.worker || '–'));
+      const left = [cancel, retry].find((button) => button === document.activeElement);
       show(cancel, STOPPABLE.has(job.state));
       show(retry, REPEATABLE.has(job.state));
+      if (left && left.hidden) name.focus();
       mark(cancel, 'aria-label', `Cancel ${printable(nameOf(job))}`);
       mark(retry, 'aria-label', `Requeue ${printable(nameOf(job))}`);
       mark(row, 'data-state', job.state);

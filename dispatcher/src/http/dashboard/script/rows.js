@@ -60,9 +60,9 @@ function newRow(columns, make) {
 }
 
 // A button that is pressed once at a time, and says aloud what came of it.
-function action(button, work) {
+function action(button, work, resting = () => false) {
   button.addEventListener('click', async () => {
-    if (button.getAttribute('aria-disabled') === 'true') return;
+    if (resting() || button.getAttribute('aria-disabled') === 'true') return;
     button.setAttribute('aria-disabled', 'true');
     try {
       await work();
