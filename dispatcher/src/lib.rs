@@ -7,6 +7,7 @@ pub mod cli;
 pub mod command;
 pub mod connect;
 pub mod http;
+pub mod janitor;
 pub mod outage;
 pub mod output;
 pub mod program;

@@ -1,8 +1,11 @@
 //! `rollcall` as a person meets it: exit code, stdout and stderr, on real servers.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
+mod api;
+mod client;
 mod harness;
 mod journey;
 mod refusals;
 mod serve;
 mod stand_in;
+mod webhooks;

@@ -1,8 +1,5 @@
 //! `rollcall serve`, and the commands that need no server.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::clock::Timestamp;
@@ -11,32 +8,16 @@ use common::job::lane::Lane;
 use common::job::spec::{JobSpec, SourceRef};
 use common::port::broker::Broker as _;
 use common::port::job_store::{JobStore as _, NewJob};
-use rustix::process::{Pid, Signal, kill_process};
-use tests::servers::wait_until;
 
+use crate::client::Server;
 use crate::harness::{Fleet, Queue};
-
-/// A server, and the address that it says it listens at.
-fn serve(fleet: &Fleet) -> (Child, String) {
-    let mut command = fleet.command("serve --listen 127.0.0.1:0 --log-format json");
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).unwrap().unwrap();
-    // Whatever follows has to be read, else the program would wait for its reader.
-    std::thread::spawn(move || lines.count());
-    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-    (child, value["fields"]["address"].as_str().unwrap().to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_carries_bells_answers_and_stops_when_told() {
     let fleet = Fleet::new(Queue::Redis).await;
-    let (mut child, address) = serve(&fleet);
-    let mut connection = TcpStream::connect(&address).unwrap();
-    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    let mut server = Server::start(&fleet, "", &[]);
+    let answer = server.get("/healthz");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
 
     // A job whose submitter died before it could ring.
     let id = JobId::new(Timestamp::from_millis(1), [7; 16]);
@@ -53,9 +34,7 @@ async fn serve_carries_bells_answers_and_stops_when_told() {
     }
     assert_eq!(ready, 1, "its bell is rung");
 
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(wait_until(Duration::from_secs(5), || child.try_wait().unwrap().is_some()));
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.told_to_stop(Duration::from_secs(5)), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The long-running program: relay, rescue, webhooks and HTTP, until told to stop.
+//! The long-running program: relay, rescue, janitor, webhooks and HTTP, until told to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::http::{self, Door, Rules, Service};
 use crate::settings::Secret;
 use crate::submit::Terms;
 use crate::webhook::{Post, Teller};
-use crate::{relay, rescue};
+use crate::{janitor, relay, rescue};
 
 /// How to serve.
 pub struct Plan {
@@ -73,6 +73,7 @@ pub async fn run(
     }
     tasks.spawn(relay::run(jobs.clone(), broker.clone(), stop.clone()));
     tasks.spawn(rescue::run(jobs.clone(), broker.clone(), objects.clone(), owner, stop.clone()));
+    tasks.spawn(janitor::run(objects.clone(), SystemClock::new(), stop.clone()));
     let service = Service::new((jobs, broker, objects), plan.terms, plan.rules, stop.clone());
     tasks.spawn(http::live::run(service.clone()));
     tasks.spawn(http::serve(listener, http::router(service), plan.rules, stop.clone()));

@@ -34,20 +34,22 @@ struct KeyDocument<'a> {
     revoked_at: Option<String>,
 }
 
-/// Keys as a JSON array in one line.
-#[must_use]
-pub fn keys_json(keys: &[ApiKey]) -> String {
-    let document = |key: &ApiKey| {
-        serde_json::to_value(KeyDocument {
+impl<'a> From<&'a ApiKey> for KeyDocument<'a> {
+    fn from(key: &'a ApiKey) -> Self {
+        Self {
             id: key.key.id.as_str(),
             name: &key.key.name,
             scopes: key.key.scopes.iter().map(|scope| scope.as_str()).collect(),
             created_at: key.created_at.to_string(),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
-        })
-        .expect("texts always have a JSON form")
-    };
-    json_line(&keys.iter().map(document).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Keys as a JSON array in one line.
+#[must_use]
+pub fn keys_json(keys: &[ApiKey]) -> String {
+    json_line(&keys.iter().map(KeyDocument::from).collect::<Vec<_>>())
 }
 
 /// A line a key.
@@ -79,6 +81,24 @@ struct DeliveryDocument<'a> {
     detail: &'a str,
 }
 
+impl<'a> From<&'a Delivery> for DeliveryDocument<'a> {
+    fn from(told: &'a Delivery) -> Self {
+        let again_in_s = match told.outcome {
+            WebhookOutcome::Again { after } => Some(after.as_secs_f64()),
+            WebhookOutcome::Done | WebhookOutcome::GivenUp => None,
+        };
+        Self {
+            job: told.job.to_string(),
+            at: told.at.to_string(),
+            tries: told.tries,
+            outcome: word(told.outcome),
+            again_in_s,
+            status: told.answer.status,
+            detail: &told.answer.detail,
+        }
+    }
+}
+
 fn word(outcome: WebhookOutcome) -> &'static str {
     match outcome {
         WebhookOutcome::Done => "delivered",
@@ -90,23 +110,7 @@ fn word(outcome: WebhookOutcome) -> &'static str {
 /// Deliveries as a JSON array in one line.
 #[must_use]
 pub fn deliveries_json(deliveries: &[Delivery]) -> String {
-    let document = |told: &Delivery| {
-        let again_in_s = match told.outcome {
-            WebhookOutcome::Again { after } => Some(after.as_secs_f64()),
-            WebhookOutcome::Done | WebhookOutcome::GivenUp => None,
-        };
-        serde_json::to_value(DeliveryDocument {
-            job: told.job.to_string(),
-            at: told.at.to_string(),
-            tries: told.tries,
-            outcome: word(told.outcome),
-            again_in_s,
-            status: told.answer.status,
-            detail: &told.answer.detail,
-        })
-        .expect("texts and numbers always have a JSON form")
-    };
-    json_line(&deliveries.iter().map(document).collect::<Vec<_>>())
+    json_line(&deliveries.iter().map(DeliveryDocument::from).collect::<Vec<_>>())
 }
 
 /// A line a delivery.

@@ -27,8 +27,8 @@ pub use post::Post;
 
 /// Deliveries at a time.
 const AT_ONCE: usize = 16;
-/// How long a delivery is hidden from other processes: above the longest that one may take.
-const CLAIM: Duration = Duration::from_secs(60);
+/// How long a delivery is hidden from other processes: above the longest that one may take ([`post::PATIENCE`]).
+const CLAIM: Duration = Duration::from_secs(30);
 /// Pause after a look that found nothing.
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after a look that failed.

@@ -10,8 +10,8 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-/// Longest wait for the head of an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest time from the name of the host to the head of its answer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest detail that is remembered, characters.
 const DETAIL_CHARS_MAX: usize = 200;
 
@@ -36,7 +36,10 @@ impl Post {
         let (dial, audience) =
             if allowed { (&self.allowed, Audience::Allowed) } else { (&self.public, Audience::Public) };
         let answered = match target(url, audience) {
-            Ok(uri) => send(&**dial, &uri, signature, body).await,
+            Ok(uri) => match timeout(PATIENCE, send(&**dial, &uri, signature, body)).await {
+                Ok(answered) => answered,
+                Err(_) => Err("no answer in time".to_owned()),
+            },
             Err(error) => Err(error.to_string()),
         };
         match answered {
@@ -65,11 +68,7 @@ async fn send(dial: &dyn Dial, uri: &Uri, signature: String, body: String) -> Re
         .header("Rollcall-Signature", signature)
         .body(body)
         .map_err(|error| format!("not an address: {error}"))?;
-    let answer = timeout(PATIENCE, sender.send_request(request)).await;
+    let answer = sender.send_request(request).await;
     connection.abort();
-    match answer {
-        Err(_) => Err("no answer in time".to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(answer)) => Ok(answer.status().as_u16()),
-    }
+    answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
 }

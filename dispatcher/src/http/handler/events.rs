@@ -38,7 +38,7 @@ enum Next {
 
 /// The progress of a job: an event `record` with its record at each change, then an event `end`.
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", params(("id" = String, Path, description = "The job")), responses(
-    (status = 200, description = "Server-sent events `record` and `end`", content_type = "text/event-stream", body = String),
+    (status = 200, description = "Server-sent events `record` and `end`", content_type = "text/event-stream", body = serde_json::Value),
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, description = "Too many streams", body = ProblemDocument, content_type = "application/problem+json"),
 ))]

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use common::port::job_store::JobStore as _;
-use serde_json::Value;
 
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::http::service::Service;
@@ -24,9 +24,8 @@ pub async fn queue(State(service): State<Service>) -> Result<Json<QueueDocument>
     (status = 200, description = "As `rollcall workers --json`", body = [WorkerDocument<'static>]),
     (status = 503, description = "The job store does not answer", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub async fn workers(State(service): State<Service>) -> Result<Json<Value>, Problem> {
+pub async fn workers(State(service): State<Service>) -> Result<Response, Problem> {
     let alive = service.jobs.workers().await?;
     let documents: Vec<_> = alive.iter().map(WorkerDocument::from).collect();
-    let value = serde_json::to_value(documents).expect("texts and numbers always have a JSON form");
-    Ok(Json(value))
+    Ok(Json(documents).into_response())
 }

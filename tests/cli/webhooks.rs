@@ -1,0 +1,168 @@
+//! Webhooks against a receiver that takes nothing at first.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use common::job::id::JobId;
+use common::port::job_store::JobStore as _;
+use serde_json::{Value, json};
+
+use crate::client::Server;
+use crate::harness::{Fleet, Queue};
+use crate::stand_in::StandIn;
+
+/// Longest wait for a delivery: the fourth try comes within 7 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SECRET: &str = "a secret";
+
+/// A delivery as it came: signature and body.
+type Heard = (String, String);
+
+/// Answers each POST with the next status, then with 204 for ever.
+fn receiver(statuses: Vec<u16>) -> (String, Receiver<Heard>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (heard, hears) = channel();
+    std::thread::spawn(move || {
+        let mut statuses = statuses.into_iter();
+        for stream in listener.incoming() {
+            take(stream.unwrap(), statuses.next().unwrap_or(204), &heard);
+        }
+    });
+    (url, hears)
+}
+
+fn take(mut stream: TcpStream, status: u16, heard: &Sender<Heard>) {
+    let mut bytes = Vec::new();
+    let (head, length) = loop {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece).unwrap();
+        bytes.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = header(head, "content-length").parse::<usize>().unwrap();
+            break (head.to_owned(), length);
+        }
+    };
+    while bytes.len() < head.len() + 4 + length {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece).unwrap();
+        bytes.extend_from_slice(&piece[..read]);
+    }
+    let body = String::from_utf8(bytes[head.len() + 4..].to_vec()).unwrap();
+    let _ = heard.send((header(&head, "rollcall-signature"), body));
+    // The sender may have what it needs before all is read.
+    let _ = write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+}
+
+fn header(head: &str, name: &str) -> String {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
+    line.unwrap_or_default().split_once(": ").unwrap_or_default().1.to_owned()
+}
+
+/// Whether a program that shares no code with Rollcall finds the signature right.
+fn is_signed((signature, body): &Heard, secret: &str) -> bool {
+    let script = "import hmac,hashlib,sys\n\
+        t,v=[p.split('=',1)[1] for p in sys.argv[1].split(',')]\n\
+        m=hmac.new(sys.argv[2].encode(),(t+'.').encode()+sys.stdin.buffer.read(),hashlib.sha256)\n\
+        sys.exit(0 if hmac.compare_digest(m.hexdigest(),v) else 1)";
+    let mut child = Command::new("python3")
+        .args(["-c", script, signature, secret])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed by tests/run.sh");
+    child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    child.wait().unwrap().success()
+}
+
+async fn ended(fleet: &Fleet, job: &str) {
+    let waited = fleet.run(&format!("wait {job}")).await;
+    assert_eq!(waited.code, 0, "{}{}", waited.out, waited.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_repeated_until_it_is_taken() {
+    let fleet = Fleet::new(Queue::Redis).await;
+    let _worker = StandIn::start(&fleet).await;
+    let (url, hears) = receiver(vec![500, 302, 503]);
+    let variables = [("ROLLCALL_WEBHOOK_SECRET", SECRET), ("ROLLCALL_ALLOW", url.as_str())];
+    let mut server = Server::start(&fleet, "", &variables);
+    fleet.file("a.wav", "sound");
+    let submitted = fleet.run_with(&format!("submit a.wav --callback-url {url}"), &variables, "").await.ok();
+    let job = submitted.trim().to_owned();
+    let first = hears.recv_timeout(PATIENCE).unwrap();
+    // Killed between its tries: the next process goes on where it stopped.
+    while fleet.jobs().deliveries(1).await.unwrap().is_empty() {
+        assert!(server.is_alive(), "it ended by itself");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.kill();
+    let _server = Server::start(&fleet, "", &variables);
+    let mut all = vec![first];
+    for _ in 0..3 {
+        all.push(hears.recv_timeout(PATIENCE).unwrap());
+    }
+    for heard in &all {
+        assert!(is_signed(heard, SECRET), "{heard:?}");
+        assert!(!is_signed(heard, "another"));
+        let body: Value = serde_json::from_str(&heard.1).unwrap();
+        assert_eq!((&body["event"], &body["job"]["id"]), (&json!("job.completed"), &json!(job)));
+        assert!(body["job"]["exported_at"].is_string());
+    }
+    let taken = |told: &Value| told[0]["outcome"] == "delivered";
+    let mut told = Value::Null;
+    for _ in 0..200 {
+        told = fleet.run("webhooks list --json").await.json();
+        if taken(&told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(taken(&told), "{told}");
+    let statuses: Vec<_> = told.as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(statuses[0], json!(204), "{told}");
+    assert!(statuses.contains(&json!(503)) && statuses.contains(&json!(302)), "{told}");
+
+    let again = fleet.run(&format!("webhooks redeliver {job}")).await.ok();
+    assert_eq!(again, format!("{job} is delivered again\n"));
+    let (_, body) = hears.recv_timeout(PATIENCE).unwrap();
+    assert!(body.contains(&job));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_while_nobody_delivered_is_told_later() {
+    let fleet = Fleet::new(Queue::Redis).await;
+    let _worker = StandIn::start(&fleet).await;
+    let (url, hears) = receiver(vec![]);
+    let variables = [("ROLLCALL_WEBHOOK_SECRET", SECRET), ("ROLLCALL_ALLOW", url.as_str())];
+    fleet.file("a.wav", "sound");
+    let submitted = fleet.run_with(&format!("submit a.wav --callback-url {url}"), &variables, "").await.ok();
+    let job = submitted.trim();
+    ended(&fleet, job).await;
+    assert!(hears.try_recv().is_err());
+    let server = Server::start(&fleet, "", &variables);
+    let heard = hears.recv_timeout(PATIENCE).unwrap();
+    assert!(is_signed(&heard, SECRET) && heard.1.contains(job));
+    drop(server);
+
+    // Where the address may not be told any more, it is given up, not told.
+    let submitted =
+        fleet.run_with(&format!("submit a.wav --no-cache --callback-url {url}"), &variables, "").await.ok();
+    let job = submitted.trim();
+    ended(&fleet, job).await;
+    let _server = Server::start(&fleet, "", &variables[..1]);
+    let id: JobId = job.parse().unwrap();
+    let mut told = Vec::new();
+    for _ in 0..200 {
+        told = fleet.jobs().deliveries(1).await.unwrap();
+        if told.first().is_some_and(|told| told.job == id) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(told[0].job == id && told[0].answer.detail.contains("may not be told"), "{told:?}");
+    assert!(hears.try_recv().is_err(), "nobody was told");
+}
