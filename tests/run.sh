@@ -66,7 +66,7 @@ done
 check 'only the device knows ort' only 'ort::' worker/src 'worker/src/device/ort/'
 check 'only clock reads the wall clock' only 'SystemTime::now' common/src 'common/src/clock'
 check 'mathematics knows no file, thread or clock' only 'std::(fs|thread|time|net)' worker/src/diarize 'none'
-for script in provision/*.sh provision/tests/*.sh tests/*.sh tests/*/*.sh deploy/local/*.sh .ci/run; do
+for script in provision/*.sh provision/tests/*.sh tests/*.sh tests/*/*.sh deploy/*/*.sh .ci/run; do
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
 done
 
@@ -111,6 +111,10 @@ check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
 check 'doctor' tests/cli/doctor.sh "$bin"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"
+grep SKIPPED "$tmp/log" || true
+check 'a real Prometheus, and a killed worker' tests/observe/prometheus.sh "$bin" "$tmp/observe"
+grep SKIPPED "$tmp/log" || true
+check 'manifests by their schemas' env PROMTOOL="$tmp/observe/root/usr/bin/promtool" tests/observe/manifests.sh "$tmp/manifests"
 grep SKIPPED "$tmp/log" || true
 
 if [[ -d $shared/audio ]]; then

@@ -75,6 +75,7 @@ impl StandIn {
             jobs: 0,
             slots: 1,
             audio_s_per_s: 0.0,
+            capacity: None,
             draining: false,
         };
         worker.jobs.heartbeat(&info, Duration::from_secs(600)).await.unwrap();

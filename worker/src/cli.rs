@@ -1,5 +1,6 @@
 //! The command line of `rollcall-worker`; nothing but clap.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -157,6 +158,9 @@ pub struct ServeArgs {
     /// Seconds that a lease lasts; it is renewed after a third of it. A killed worker's jobs run again after that time.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=3600), value_name = "SECONDS")]
     pub lease: u16,
+    /// Where to answer `GET /metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:7701`. Nobody is asked for a key there.
+    #[arg(long, env = "ROLLCALL_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Where and with what to run.
     #[command(flatten)]
     pub engine: EngineArgs,

@@ -16,6 +16,7 @@ use common::speech::diarization::Diarization;
 use common::speech::result_document::{AudioFacts, BundleFacts, Document, JobFacts, Provenance, Timing};
 use common::speech::time::Seconds;
 use common::speech::transcript::{self, Transcript};
+use common::telemetry::TRACED;
 use sha2::{Digest, Sha256};
 
 use crate::audio::{AudioStream, ChannelMode};
@@ -75,6 +76,9 @@ pub trait Watch: Sync {
     /// Called a few times a second at most per block of audio.
     fn progress(&self, progress: Progress);
 
+    /// So much time went into a stage: for the networks, engine time.
+    fn spent(&self, _stage: Stage, _time: Duration) {}
+
     /// A failure (cancelled, lease lost, timed out) ends the job at the next block.
     fn stop(&self) -> Option<Failure>;
 }
@@ -101,14 +105,21 @@ fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outco
     let pipeline =
         bench.bundle.pipeline().map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
     let audio = open_audio(bench, request)?;
+    let listening = tracing::error_span!(target: TRACED, "listen").entered();
     let heard = listen(bench, &pipeline, audio, watch)?;
+    drop(listening);
+    watch.spent(Stage::Decode, heard.decode);
+    watch.spent(Stage::Segmentation, heard.engine.segmentation);
+    watch.spent(Stage::Embedding, heard.engine.embedding);
     watch.progress(Progress {
         stage: Stage::Clustering,
         audio_s: heard.duration_s,
         total_s: Some(heard.duration_s),
     });
     let clustering = Instant::now();
-    let call = channels::diarize(&pipeline, &heard.seen, &heard.levels, request.speakers);
+    let call = tracing::error_span!(target: TRACED, "cluster")
+        .in_scope(|| channels::diarize(&pipeline, &heard.seen, &heard.levels, request.speakers));
+    watch.spent(Stage::Clustering, clustering.elapsed());
     let timing = Timing {
         decode_s: heard.decode.as_secs_f64(),
         segmentation_s: heard.engine.segmentation.as_secs_f64(),

@@ -1,6 +1,6 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `supervise` → `lease_keeper`, `admission`, `fetch` →
+//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `metrics`, `supervise` → `lease_keeper`, `admission`, `fetch` →
 //! `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
 //! → `batch` → `diarize` → `common`.
 
@@ -23,6 +23,8 @@ pub mod job;
 #[cfg(feature = "fleet")]
 pub mod lease_keeper;
 pub mod listen;
+#[cfg(feature = "fleet")]
+pub mod metrics;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;

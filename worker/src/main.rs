@@ -12,7 +12,7 @@ use common::config::{Settings, SettingsError};
 use common::home::Home;
 use common::job::spec::Channels;
 use common::speech::transcript::{self, Limits, Transcript};
-use tracing_subscriber::EnvFilter;
+use common::telemetry::logs::{self, LogPlan};
 use worker::audio::AudioLimits;
 use worker::bench;
 use worker::cli::{
@@ -63,17 +63,15 @@ fn main() -> ExitCode {
 struct Usage(String);
 
 fn start_logging(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
-    let given = cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("info");
-    // The demultiplexers log what they skip; the result's warnings say it better. ONNX Runtime tells its life story.
-    let filter = EnvFilter::try_new(format!("symphonia=off,ort=warn,{given}"))
-        .map_err(|_| Usage(format!("not a log filter: `{given}`")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text") {
-        "text" => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        "json" => builder.json().init(),
-        other => bail!(Usage(format!("not a log format (`text` or `json`): `{other}`"))),
-    }
-    Ok(())
+    let plan = LogPlan {
+        filter: cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("info"),
+        // The demultiplexers log what they skip; the result's warnings say it better. ONNX Runtime tells its life story.
+        quiet: "symphonia=off,ort=warn",
+        format: cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text"),
+        colour: std::io::stderr().is_terminal(),
+    };
+    let beside = matches!(cli.command, Command::Serve(_)).then(serve::traces).flatten();
+    Ok(logs::start(plan, beside).map_err(|error| Usage(error.to_string()))?)
 }
 
 /// One line what failed, its causes, what to try.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub use super::digest::{ContentDigest, ContentDigestError};
 use super::lane::Lane;
+use super::trace::TraceContext;
 
 /// Longest URI of audio, transcript, output and callback, bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -57,11 +58,30 @@ impl SourceRef {
         Self { uri: uri.into(), sha256: None, bytes: None, duration: None }
     }
 
+    /// The length of the recording, or what its size and the end of its name suggest: right within a factor of a few, which
+    /// is far nearer than taking ten seconds and ten hours for the same. `None` when the size is unknown too.
+    #[must_use]
+    pub fn length_estimate(&self) -> Option<Duration> {
+        let guess = || Some(Duration::from_secs(self.bytes? / bytes_per_s(&self.uri)));
+        self.duration.or_else(guess)
+    }
+
     /// What stands for the content when poison is remembered: its digest, or that of its place while the digest is
     /// unknown.
     #[must_use]
     pub fn content(&self) -> ContentDigest {
         self.sha256.unwrap_or_else(|| ContentDigest::of(self.uri.as_bytes()))
+    }
+}
+
+/// What a second of such a recording usually takes: speech at 16 kHz uncompressed, half of that as FLAC, 1 Mbit/s where
+/// there are pictures, else 128 kbit/s.
+fn bytes_per_s(uri: &str) -> u64 {
+    let end = uri.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).unwrap_or_default();
+    match end.as_str() {
+        "wav" | "aif" | "aiff" | "caf" => 32_000,
+        "mp4" | "m4v" | "mov" | "mkv" | "webm" => 125_000,
+        _ => 16_000,
     }
 }
 
@@ -191,6 +211,8 @@ pub struct JobSpec {
     pub callback_url: Option<String>,
     /// Where the documents go besides the store's own place.
     pub output: Option<String>,
+    /// The submitter's trace, which the attempts join. It changes no result.
+    pub trace: Option<TraceContext>,
 }
 
 /// A specification that is not accepted.
@@ -245,6 +267,7 @@ impl JobSpec {
             limits: Limits::default(),
             callback_url: None,
             output: None,
+            trace: None,
         }
     }
 
@@ -388,6 +411,20 @@ mod tests {
     }
 
     #[test]
+    fn a_length_is_estimated_by_size_unless_it_is_known() {
+        let hour =
+            |uri: &str, bytes| SourceRef { bytes: Some(bytes), ..SourceRef::at(uri) }.length_estimate();
+        assert_eq!(hour("s3://b/a.WAV", 115_200_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/a.mp3", 57_600_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/a.mp4", 450_000_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/noend", u64::MAX).map(|long| long.as_secs()), Some(u64::MAX / 16_000));
+        assert_eq!(SourceRef::at("https://h/a.mp3").length_estimate(), None);
+        let known = Some(Duration::from_secs(7));
+        let source = SourceRef { duration: known, bytes: Some(1 << 40), ..SourceRef::at("s3://b/a.wav") };
+        assert_eq!(source.length_estimate(), known);
+    }
+
+    #[test]
     fn results_are_shared_only_by_what_gives_the_same_documents() {
         let audio = ContentDigest::of(b"audio");
         let spec = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
@@ -395,6 +432,7 @@ mod tests {
         let mut elsewhere = spec.clone();
         elsewhere.audio.uri = "s3://b/other.wav".into();
         elsewhere.lane = Lane::High;
+        elsewhere.trace = TraceContext::new([1; 16], [2; 8], 1);
         assert_eq!(CacheKey::of(&elsewhere, audio, "starter@1"), Some(key));
         assert_ne!(CacheKey::of(&spec, audio, "starter@2"), Some(key));
         assert_ne!(CacheKey::of(&spec, ContentDigest::of(b"other"), "starter@1"), Some(key));

@@ -19,13 +19,16 @@ use common::fleet::export;
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
-use common::job::spec::{CacheKey, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use common::job::spec::{CacheKey, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
 use common::random::Random;
 use common::reach::{Place, Reach};
 use common::speech::transcript;
+use common::telemetry::{TRACED, spans};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::command::error::FleetError;
 use crate::relay;
@@ -276,18 +279,23 @@ async fn one<J: JobStore, B>(
         Found::Web { uri } => (uri.clone(), SourceRef::at(uri.clone())),
     };
     let key = wishes.idempotency_key.take();
-    let spec = wishes.spec(audio, wanted.transcript.clone())?;
+    let id = JobId::new(ports.clock.now(), ports.random.bytes());
+    let span = tracing::error_span!(target: TRACED, "submit", job = %id, trace_id = Empty);
+    spans::join(&span, None);
+    let trace = spans::context(&span);
+    let spec = JobSpec { trace, ..wishes.spec(audio, wanted.transcript.clone())? };
     let idempotency = key.map(|key| own_key(&key, wanted.alone, &spec.audio)).transpose()?;
     let cached = spec.audio.sha256.zip(bundle).filter(|_| terms.cache);
     let job = NewJob {
-        id: JobId::new(ports.clock.now(), ports.random.bytes()),
+        id,
         delay: wishes.delay.unwrap_or_default(),
         idempotency,
         cache: cached.and_then(|(digest, bundle)| CacheKey::of(&spec, digest, bundle)),
         force: terms.force,
         spec,
     };
-    let inserted = match ports.jobs.insert(job).await.map_err(FleetError::from)? {
+    let inserting = ports.jobs.insert(job).instrument(span);
+    let inserted = match inserting.await.map_err(FleetError::from)? {
         Inserted::Cached(record) => Inserted::Cached(exported(ports, record).await?),
         other => other,
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, EngineError};
 use super::lane;
+use super::tally::Tally;
 use crate::batch::plan::{Limits, Network, Shape, Waiting};
 
 /// Equal-length slices of one piece of a recording.
@@ -66,6 +67,7 @@ pub(super) struct Queue {
     pub state: Mutex<QueueState>,
     pub changed: Condvar,
     pub limits: Limits,
+    pub tally: Tally,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl Device {
             state: Mutex::new(QueueState { divisor: 1, ..QueueState::default() }),
             changed: Condvar::new(),
             limits,
+            tally: Tally::default(),
         });
         let (ready, started) = channel();
         let mut device = Self { queue: queue.clone(), threads: Vec::new() };
@@ -194,6 +197,12 @@ impl Device {
     #[must_use]
     pub fn lanes(&self) -> usize {
         self.queue.limits.lanes
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.queue.tally
     }
 
     /// The bounds batches are made within.

@@ -126,7 +126,9 @@ fn execute(
         };
         match outcome {
             Ok(()) => {
-                scatter(batch, out, began.elapsed());
+                let busy = began.elapsed();
+                scatter(batch, out, busy);
+                queue.tally.add(network, batch.len(), queue.limits.rows_max(network), busy);
                 done += batch.len();
             }
             Err(EngineError::OutOfMemory { .. }) if batch.len() > 1 => {

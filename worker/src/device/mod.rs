@@ -10,3 +10,4 @@ mod lane;
 #[cfg(feature = "ort")]
 pub mod ort;
 pub mod safetensors;
+pub mod tally;

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::spec::{DocumentFormat, JobKind, JobSpec, SpeakerCount};
 use common::speech::result_document::JobFacts;
 use common::speech::transcript;
+use common::telemetry::TRACED;
 
 use super::memory;
+use crate::batch::plan::Network;
 use crate::cli::Format;
 use crate::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use crate::job::{self, Outcome, Progress, Request, Watch};
+use crate::metrics::DeviceReading;
 use crate::publish;
 use crate::supervise::craft::{Badge, Craft, Needs, Product, Task};
 use crate::workbench::Workbench;
@@ -63,6 +66,16 @@ impl Craft for Diarizing {
         Ok(Needs { memory_bytes, sources: true })
     }
 
+    fn device(&self) -> Option<DeviceReading> {
+        let device = &self.bench.device;
+        Some(DeviceReading {
+            engines: device.lanes(),
+            done: Network::ALL.map(|network| (network, device.tally().done(network))).to_vec(),
+            memory: None,
+            utilization: None,
+        })
+    }
+
     fn work(&self, task: &Task, watch: &dyn Watch) -> Result<Product, Failure> {
         let spec = &task.spec;
         let Some(audio) = task.audio.clone() else {
@@ -85,7 +98,10 @@ impl Craft for Diarizing {
         let outcome = job::run(&self.bench, &request, watch)?;
         let duration_s = outcome.document.audio.duration.as_s();
         watch.progress(Progress { stage: Stage::Render, audio_s: duration_s, total_s: Some(duration_s) });
-        let documents = render(&request, spec, &outcome)?;
+        let rendering = Instant::now();
+        let documents =
+            tracing::error_span!(target: TRACED, "render").in_scope(|| render(&request, spec, &outcome))?;
+        watch.spent(Stage::Render, rendering.elapsed());
         Ok(Product {
             documents,
             audio: Duration::try_from_secs_f64(duration_s).unwrap_or_default(),

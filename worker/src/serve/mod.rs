@@ -15,9 +15,12 @@ use common::fleet::keep::KeepRules;
 use common::home::Home;
 use common::port::job_store::StoreRules;
 use common::reach::{Reach, StoreUrl};
+use common::telemetry::logs::Beside;
+use common::telemetry::traces;
 
 use crate::cli::ServeArgs;
 use crate::fetch::{Elsewhere, Fetcher};
+use crate::metrics::{self, Board};
 use crate::supervise::{self, Ended, Phases, Rules};
 use crate::workbench::Workbench;
 use connect::Addresses;
@@ -26,6 +29,14 @@ use diarizing::Diarizing;
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// Jobs held beyond one for each engine: read, decoded, clustered or stored while the others compute.
 const JOBS_BESIDE: usize = 2;
+/// Longest time for the last spans of a trace.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// What hears of spans beside the log, where traces are wanted; they are carried away once the worker serves.
+#[must_use]
+pub fn traces() -> Option<Beside> {
+    traces::start("rollcall-worker")
+}
 
 /// Works for the fleet until told to stop. `open` opens the bundle and the device; its error comes back as it is.
 ///
@@ -60,6 +71,12 @@ fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let phases = Phases::default();
+        let carried = traces::carry();
+        let board = Arc::new(Board::new(phases.clone()));
+        if let Some(address) = args.metrics_listen {
+            let unheard = |source| ServeError::Metrics { address, source };
+            metrics::offer(address, Arc::clone(&board)).await.map_err(unheard)?;
+        }
         let signals = tokio::spawn(supervise::signals(phases.clone(), grace));
         let ports = tokio::select! {
             ports = addresses.connect() => ports?,
@@ -71,8 +88,12 @@ fn run(
         // Understood above already, so it is understood again.
         let keeper_store = addresses.job_store().map_err(ServeError::JobStore)?;
         let craft = Arc::new(Diarizing::new(bench));
+        board.show(Arc::clone(&craft));
         let ended = supervise::supervise(ports, || keeper_store, fetcher, craft, rules, phases).await?;
         signals.abort();
+        if let Some(carried) = carried {
+            carried.flush(LAST_SPANS).await;
+        }
         Ok::<_, ServeError>(ended)
     });
     // A job that did not stop must not keep the process.

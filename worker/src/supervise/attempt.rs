@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::clock::SystemClock;
+use common::clock::{Clock as _, SystemClock};
 use common::fleet::keep::Hold;
 use common::fleet::trip::{Work, WorkError};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
@@ -18,6 +18,8 @@ use common::port::job_store::{JobStore, Reported};
 use common::port::object_store::content::Content;
 use common::port::object_store::{ObjectStore, PutOptions};
 use common::speech::transcript;
+use common::telemetry::{TRACED, metrics};
+use tracing::Instrument as _;
 
 use super::craft::{Craft, Product, Task};
 use super::seats::Seated;
@@ -65,7 +67,13 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Work for Attempt<'_, S, O, C> {
         debug_assert_eq!(hold.key(), self.hold.key());
         let watching = Watching::new(Arc::clone(self.hold), self.tools.clock, lease.payload.limits.timeout);
         let watching = Arc::new(watching);
-        let work = self.stages(lease, &watching);
+        let work = async {
+            let done = self.stages(lease, &watching).await;
+            if let Err(WorkError::Failed(failure)) = &done {
+                metrics::failed(failure.code);
+            }
+            done
+        };
         tokio::pin!(work);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.tick().await;
@@ -98,13 +106,17 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
         if needs.sources {
             let check = || watching.check();
             let fetcher = &self.tools.fetcher;
-            let fetching = fetcher.file(&spec.audio, self.tools.limits.bytes_max, check);
-            audio = Some(fetched(stoppable(watching, fetching).await?)?);
-            if let Some(source) = &spec.options.transcript {
+            let fetching = async {
+                let audio = fetcher.file(&spec.audio, self.tools.limits.bytes_max, check);
+                let audio = fetched(stoppable(watching, audio).await?)?;
+                let Some(source) = &spec.options.transcript else { return Ok((audio, None)) };
                 let bytes_max = transcript::Limits::default().bytes_max as u64;
-                let fetching = fetcher.bytes(source, bytes_max, check);
-                text = Some(fetched(stoppable(watching, fetching).await?)?);
-            }
+                let text = fetcher.bytes(source, bytes_max, check);
+                Ok::<_, WorkError>((audio, Some(fetched(stoppable(watching, text).await?)?)))
+            };
+            let fetched = self.timed(Stage::Fetch, fetching, tracing::error_span!(target: TRACED, "fetch"));
+            let (file, transcript) = fetched.await?;
+            (audio, text) = (Some(file), transcript);
         }
         watching.enter(Stage::Decode)?;
         let path = audio.as_ref().map(crate::fetch::AudioFile::path);
@@ -112,7 +124,16 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
         // The file goes with its last handle; nothing needs it any more.
         drop(audio);
         watching.enter(Stage::Store)?;
-        self.deposit(lease, watching, product).await
+        let storing = self.deposit(lease, watching, product);
+        self.timed(Stage::Store, storing, tracing::error_span!(target: TRACED, "store")).await
+    }
+
+    /// A stage as a span and as a duration.
+    async fn timed<T>(&self, stage: Stage, work: impl Future<Output = T>, span: tracing::Span) -> T {
+        let began = self.tools.clock.monotonic();
+        let done = work.instrument(span).await;
+        metrics::stage(stage, self.tools.clock.monotonic().since(began));
+        done
     }
 
     /// The blocking part, on a thread that may block.
@@ -126,7 +147,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
         let spec = lease.payload.clone();
         let task = Task { job: lease.job().to_string(), attempt: lease.attempt, spec, audio, transcript };
         let (craft, watch) = (Arc::clone(&self.tools.craft), Arc::clone(watching));
-        let working = tokio::task::spawn_blocking(move || craft.work(&task, &*watch));
+        let span = tracing::Span::current();
+        let working = tokio::task::spawn_blocking(move || span.in_scope(|| craft.work(&task, &*watch)));
         match working.await.unwrap_or_else(|error| Err(broken(&error))) {
             Ok(product) => Ok(product),
             // Why it stopped is what the hold says; a lost lease must never be recorded as a failure.

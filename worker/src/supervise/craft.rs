@@ -8,6 +8,7 @@ use common::job::failure::Failure;
 use common::job::spec::{ContentDigest, JobSpec};
 
 use crate::job::Watch;
+use crate::metrics::DeviceReading;
 
 /// The work itself, behind the fleet's machinery: one recording at hand in, documents out.
 ///
@@ -22,6 +23,11 @@ pub trait Craft: Send + Sync + 'static {
     /// # Errors
     /// Why this worker, or any like it, cannot do the job at all.
     fn needs(&self, spec: &JobSpec) -> Result<Needs, Failure>;
+
+    /// The device as it is now, for whoever scrapes; `None` where there is none.
+    fn device(&self) -> Option<DeviceReading> {
+        None
+    }
 
     /// Does the work. Blocks.
     ///

@@ -51,6 +51,8 @@ struct SpecWire {
     callback_url: Option<String>,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     output: Option<String>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// The text of a specification; its lane stands elsewhere.
@@ -82,6 +84,7 @@ pub fn write_spec(spec: &JobSpec) -> Vec<u8> {
         )),
         callback_url: spec.callback_url.clone(),
         output: spec.output.clone(),
+        trace: spec.trace.map(|trace| trace.to_string()),
     };
     serde_json::to_vec(&wire).expect("texts, numbers and maps of texts always have a JSON form")
 }
@@ -122,6 +125,8 @@ pub fn read_spec(text: &str, lane: Lane) -> StoreResult<JobSpec> {
         limits: limits.unwrap_or_default(),
         callback_url: wire.callback_url,
         output: wire.output,
+        // A trace that cannot be read is no reason to lose a job.
+        trace: wire.trace.and_then(|text| text.parse().ok()),
     };
     spec.check().map_err(|_| wrong())?;
     Ok(spec)
@@ -160,6 +165,7 @@ fn digest_in(uri: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::job::spec::ContentDigest;
+    use crate::job::trace::TraceContext;
 
     fn full() -> JobSpec {
         let digest = ContentDigest::of(b"audio");
@@ -186,6 +192,7 @@ mod tests {
             limits: Limits { attempts_max: 1, crashes_max: 9, timeout: Duration::from_secs(60) },
             callback_url: Some("https://h/cb".into()),
             output: Some("s3://other/prefix/".into()),
+            trace: TraceContext::new([0xab; 16], [1; 8], 1),
         }
     }
 
@@ -197,7 +204,9 @@ mod tests {
         let plain = JobSpec::diarize(SourceRef::at("file:///a.wav"));
         let text = String::from_utf8(write_spec(&plain)).unwrap();
         assert_eq!(text, r#"{"a":{"u":"file:///a.wav"}}"#);
-        assert_eq!(read_spec(&text, Lane::Normal), Ok(plain));
+        assert_eq!(read_spec(&text, Lane::Normal), Ok(plain.clone()));
+        let strange = r#"{"a":{"u":"file:///a.wav"},"p":"not a trace"}"#;
+        assert_eq!(read_spec(strange, Lane::Normal), Ok(plain));
         let mut twice = full;
         twice.audio.uri = format!("s3://{0}/{0}", ContentDigest::of(b"audio"));
         let text = String::from_utf8(write_spec(&twice)).unwrap();
