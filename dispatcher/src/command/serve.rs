@@ -75,6 +75,7 @@ pub async fn run(
     tasks.spawn(rescue::run(jobs.clone(), broker.clone(), objects.clone(), owner, stop.clone()));
     tasks.spawn(janitor::run(objects.clone(), SystemClock::new(), stop.clone()));
     let service = Service::new((jobs, broker, objects), plan.terms, plan.rules, stop.clone());
+    tasks.spawn(http::live::run(service.clone()));
     tasks.spawn(http::serve(listener, http::router(service), plan.rules, stop.clone()));
     // A task that ends unasked has panicked: the process must not go on with a part of itself missing.
     let mut status = ExitStatus::Done;

@@ -4,8 +4,10 @@
 //! `handler`. What fails is a [`problem::Problem`]; the documents are those of `wire`.
 
 pub mod access;
+mod dashboard;
 mod handler;
 mod health;
+pub mod live;
 mod patience;
 mod problem;
 mod rate;

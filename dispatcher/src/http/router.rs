@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::handler::{audio, events, fleet, jobs, result, submit};
 use super::problem::{Problem, ProblemDocument};
 use super::service::Service;
-use super::{access, health, tell};
+use super::{access, dashboard, health, live, tell};
 
 /// What all routes share.
 #[derive(OpenApi)]
@@ -42,6 +42,8 @@ fn described() -> (Router<Service>, utoipa::openapi::OpenApi) {
         .routes(routes!(audio::audio))
         .routes(routes!(fleet::queue))
         .routes(routes!(fleet::workers))
+        .routes(routes!(live::events))
+        .routes(routes!(live::history))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -86,6 +88,7 @@ pub fn router(service: Service) -> Router {
     let description = description.to_json().expect("a description always has a JSON form");
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
     routes
+        .merge(dashboard::routes())
         .route("/openapi.json", axum::routing::get(move || async move { (json, description) }))
         .fallback(nothing)
         .method_not_allowed_fallback(no_such_method)

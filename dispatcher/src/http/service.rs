@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Readiness;
+use super::live::Live;
 use super::rate::RateTable;
 use crate::submit::Terms;
 use crate::submit::error::AUDIO_BYTES_MAX;
@@ -81,6 +82,7 @@ pub struct Parts {
     pub(super) streams: Arc<Semaphore>,
     pub(super) rates: RateTable,
     pub(super) readiness: Readiness,
+    pub(super) live: Live,
 }
 
 /// The parts of a service; clones share them.
@@ -108,6 +110,7 @@ impl Service {
             streams: Arc::new(Semaphore::new(rules.streams_max)),
             rates: RateTable::new(rules.requests_per_s),
             readiness: Readiness::default(),
+            live: Live::default(),
         }))
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn serve(arguments: &ServeArguments, settings: &Settings) -> En
     let secret = settings.webhook_secret.value.clone();
     let plan = serving::Plan { listen: arguments.listen, terms, secret, rules };
     let ports =
-        (connect::job_store(settings)?, connect::queue(settings)?, connect::object_store(settings).await?);
+        (connect::job_store(settings)?, connect::queue(settings)?, connect::streaming_store(settings).await?);
     metrics::start(metrics::Role::Service);
     tokio::spawn(metrics::tidy());
     let stop = CancellationToken::new();

@@ -10,36 +10,36 @@ use super::record::seconds;
 /// The queue in numbers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct QueueDocument {
-    at: String,
-    depth: DepthDocument,
+    pub(super) at: String,
+    pub(super) depth: DepthDocument,
     outbox: u64,
     dead: u64,
-    audio_hours_waiting: f64,
-    rates: RatesDocument,
+    pub(super) audio_hours_waiting: f64,
+    pub(super) rates: RatesDocument,
     oldest_s: Option<f64>,
     drain_s: Option<f64>,
     workers: WorkersDocument,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct DepthDocument {
-    high: LaneDocument,
-    normal: LaneDocument,
-    low: LaneDocument,
+pub(super) struct DepthDocument {
+    pub(super) high: LaneDocument,
+    pub(super) normal: LaneDocument,
+    pub(super) low: LaneDocument,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct LaneDocument {
-    ready: u64,
+pub(super) struct LaneDocument {
+    pub(super) ready: u64,
     scheduled: u64,
-    retryable: u64,
-    running: u64,
+    pub(super) retryable: u64,
+    pub(super) running: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct RatesDocument {
+pub(super) struct RatesDocument {
     arrived_per_s: f64,
-    completed_per_s: f64,
+    pub(super) completed_per_s: f64,
     audio_s_per_s: f64,
 }
 

@@ -23,7 +23,7 @@ async fn record(service: &Service, text: &str) -> Result<JobRecord, Problem> {
 }
 
 /// Whether whoever asks has this version already.
-fn has_it(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn has_it(headers: &HeaderMap, tag: &str) -> bool {
     let given = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     given
         .split(',')
@@ -32,7 +32,7 @@ fn has_it(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// The header that names a version.
-fn etag(tag: &str) -> (HeaderName, String) {
+pub(super) fn etag(tag: &str) -> (HeaderName, String) {
     (ETAG, format!("\"{tag}\""))
 }
 

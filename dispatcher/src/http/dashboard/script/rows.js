@@ -1,0 +1,75 @@
+// Tables whose rows stay the same elements while what they show changes: focus, selection and reading place survive.
+// Roles are spelled out because on a narrow screen rows become cards, which takes the tables' own meaning away; there each
+// cell shows, and says, its column's name.
+function table(target, columns, make) {
+  const head = element('tr', { role: 'row' });
+  for (const { title, quiet, numeric } of columns) {
+    const cell = element('th', { scope: 'col', role: 'columnheader', class: numeric ? 'n' : null });
+    cell.append(quiet ? element('span', { class: 'quiet' }, title) : title);
+    head.append(cell);
+  }
+  const body = element('tbody', { role: 'rowgroup' });
+  target.append(element('thead', { role: 'rowgroup' }, head), body);
+  const rows = new Map();
+  return {
+    rows,
+    // Shows these items, in this order.
+    show(items, key) {
+      const kept = new Set(items.map(key));
+      for (const [id, row] of rows) {
+        if (!kept.has(id)) {
+          if (row.element.contains(document.activeElement)) target.closest('section').querySelector('h2').focus();
+          row.element.remove();
+          rows.delete(id);
+        }
+      }
+      let after = null;
+      for (const item of items) {
+        let row = rows.get(key(item));
+        if (!row) {
+          row = newRow(columns, make);
+          rows.set(key(item), row);
+        }
+        row.update(item);
+        const place = after ? after.nextSibling : body.firstChild;
+        if (place !== row.element) body.insertBefore(row.element, place);
+        after = row.element;
+      }
+    },
+    // Shows an item anew where it is in sight.
+    touch(id, item) {
+      const row = rows.get(id);
+      if (row) row.update(item);
+      return Boolean(row);
+    },
+  };
+}
+
+// `make` gives a cell's content for each column, and a function that fills it from an item.
+function newRow(columns, make) {
+  const { cells, update } = make();
+  const row = element('tr', { role: 'row' });
+  columns.forEach(({ title, name, numeric, quiet }, index) => {
+    const tag = index === 0 ? 'th' : 'td';
+    const cell = element(tag, { role: index === 0 ? 'rowheader' : 'cell', scope: index === 0 ? 'row' : null, class: `${name || ''}${numeric ? ' n' : ''}` });
+    if (!quiet && index > 0) cell.append(element('span', { class: 'label' }, title));
+    cell.append(...[cells[index]].flat());
+    row.append(cell);
+  });
+  return { element: row, update: (item) => update(item, row) };
+}
+
+// A button that is pressed once at a time, and says aloud what came of it.
+function action(button, work, resting = () => false) {
+  button.addEventListener('click', async () => {
+    if (resting() || button.getAttribute('aria-disabled') === 'true') return;
+    button.setAttribute('aria-disabled', 'true');
+    try {
+      await work();
+    } catch (error) {
+      trouble(error);
+    } finally {
+      button.removeAttribute('aria-disabled');
+    }
+  });
+}

@@ -1,0 +1,143 @@
+"""A browser with the dashboard in it: pointer, keyboard and files as a person uses them, and what the page shows."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from chromium import Chromium
+
+# Colours of the chart and of states against the card they stand on (WCAG 2.2, 1.4.11).
+GRAPHICS = """(() => {
+  const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const style = getComputedStyle(document.documentElement);
+  const light = (name) => {
+    probe.fillStyle = style.getPropertyValue(name).trim(); probe.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...probe.getImageData(0, 0, 1, 1).data].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const card = light('--card');
+  return ['--high', '--normal', '--low', '--wait', '--good', '--bad', '--idle', '--edge', '--focus'].map((name) => {
+    const own = light(name);
+    return [name, (Math.max(own, card) + 0.05) / (Math.min(own, card) + 0.05)];
+  }).filter(([, ratio]) => ratio < 3).map(([name, ratio]) => `${name}: ${ratio.toFixed(2)}`);
+})()"""
+FACTS = """(() => ({
+  at: document.getElementById('fleet').dataset.at,
+  facts: Object.fromEntries([...document.querySelectorAll('[data-fact]')].map((e) => [e.dataset.fact, [JSON.parse(e.dataset.value ?? 'null'), e.textContent]])),
+}))()"""
+
+
+class Dashboard(Chromium):
+    """One tab. Frames of other origins are followed as well: their troubles and requests count."""
+
+    def __init__(self, program: str):
+        self.frames: list[str] = []
+        self.dialogs: list[int] = []
+        self.keyed: list[str] = []
+        super().__init__(program)
+        self.ask("DOM.enable")
+        self.ask("Page.setInterceptFileChooserDialog", enabled=True)
+        self.ask("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
+
+    def _note(self, event: dict) -> None:
+        name, what = event.get("method"), event.get("params", {})
+        if name == "Target.attachedToTarget" and what["targetInfo"]["type"] == "iframe":
+            self.frames.append(what["sessionId"])
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self._tell(f"{domain}.enable", what["sessionId"])
+        elif name == "Page.fileChooserOpened":
+            self.dialogs.append(what["backendNodeId"])
+        elif name == "Network.requestWillBeSent" and "Authorization" in what["request"]["headers"]:
+            self.keyed.append(what["request"]["url"])
+        super()._note(event)
+
+    def _tell(self, method: str, session: str) -> None:
+        """Asks without waiting: the answer is passed over."""
+        # A number of its own range: `ask` waits for its own number meanwhile.
+        question = {"id": 1 << 30, "method": method, "params": {}, "sessionId": session}
+        os.write(self._write, json.dumps(question).encode() + b"\0")
+
+    def in_frame(self, script: str):
+        """Runs a script in the newest frame of another origin."""
+        own, self._session = self._session, self.frames[-1]
+        try:
+            return self.run(script)
+        finally:
+            self._session = own
+
+    def wait_in_frame(self, condition: str, within_s: float = 20.0) -> None:
+        until = time.monotonic() + within_s
+        while not (self.frames and self.in_frame(condition)):
+            if time.monotonic() > until:
+                raise TimeoutError(f"not in the frame within {within_s} s: {condition}")
+            self.settle()
+
+    def go(self, url: str) -> None:
+        self.ask("Page.navigate", url="about:blank")
+        self.ask("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete' && location.protocol.startsWith('http')")
+
+    def text(self, selector: str) -> str:
+        return self.run(f"(document.querySelector({json.dumps(selector)}) || {{innerText: ''}}).innerText")
+
+    def seen(self, selector: str) -> bool:
+        return self.run(f"[...document.querySelectorAll({json.dumps(selector)})].some((e) => e.checkVisibility())")
+
+    def press_on(self, selector: str) -> None:
+        """A click with the pointer on the middle of what is seen of it."""
+        place = self.run(
+            f"(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility());"
+            " e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+        )
+        self.click(*place)
+
+    def type(self, selector: str, text: str) -> None:
+        self.press_on(selector)
+        self.run(f"document.querySelector({json.dumps(selector)}).select()")
+        self.ask("Input.insertText", text=text)
+        self.settle()
+
+    def select(self, selector: str, value: str) -> None:
+        script = "(() => { const e = document.querySelector(%s); e.value = %s; e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true})); })()"
+        self.run(script % (json.dumps(selector), json.dumps(value)))
+
+    def answer_dialog(self, files: list[Path]) -> None:
+        """Gives files to the file dialog that the page opened."""
+        for _ in range(200):
+            if self.dialogs:
+                break
+            self.settle()
+        self.ask("DOM.setFileInputFiles", files=[str(file) for file in files], backendNodeId=self.dialogs.pop())
+
+    def drop(self, selector: str, files: list[Path]) -> None:
+        """Drags files over an element and lets them fall."""
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        x, y = self.run(f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()")
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+        self.settle()
+
+    def tab_to(self, selector: str, most: int = 120) -> bool:
+        """Tab after Tab until the focus is there; `False` when it never is, or when it is not to be seen on the way."""
+        for _ in range(most):
+            self.press("Tab")
+            found, outlined = self.run(
+                f"[document.activeElement.matches({json.dumps(selector)}), document.activeElement === document.body"
+                " || document.activeElement.matches('.quiet') || getComputedStyle(document.activeElement).outlineStyle !== 'none']"
+            )
+            if not outlined:
+                return False
+            if found:
+                return True
+        return False
+
+    def facts(self) -> dict:
+        return self.run(FACTS)
+
+    def next_look(self) -> dict:
+        """The numbers after the next event."""
+        at = json.dumps(self.facts()["at"])
+        self.wait_for(f"document.getElementById('fleet').dataset.at !== {at}")
+        return self.facts()
