@@ -16,6 +16,8 @@ pub mod device;
 pub mod diarize;
 #[cfg(feature = "ort")]
 pub mod doctor;
+#[cfg(feature = "ort")]
+pub mod enroll;
 #[cfg(feature = "fleet")]
 pub mod fetch;
 #[cfg(feature = "ort")]
@@ -23,6 +25,8 @@ pub mod job;
 #[cfg(feature = "fleet")]
 pub mod lease_keeper;
 pub mod listen;
+#[cfg(feature = "ort")]
+pub mod monologue;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;
@@ -38,5 +42,7 @@ pub mod serve;
 pub mod serve;
 #[cfg(feature = "fleet")]
 pub mod supervise;
+#[cfg(feature = "ort")]
+pub mod voices;
 #[cfg(feature = "ort")]
 pub mod workbench;

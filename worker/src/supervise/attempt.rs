@@ -1,7 +1,6 @@
 //! The work of one attempt, in order: admit → fetch → work → store. Settling and exporting follow in
 //! `common::fleet::trip`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,12 +11,13 @@ use common::fleet::trip::{Work, WorkError};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::lease::Lease;
 use common::job::record::{Document, Progress, StoredResult};
-use common::job::spec::{ContentDigest, JobSpec};
+use common::job::spec::{ContentDigest, JobKind, JobSpec};
 use common::object_key;
 use common::port::job_store::{JobStore, Reported};
 use common::port::object_store::content::Content;
 use common::port::object_store::{ObjectStore, PutOptions};
 use common::speech::transcript;
+use common::speech::voice::VoiceSet;
 
 use super::craft::{Craft, Product, Task};
 use super::seats::Seated;
@@ -94,7 +94,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
         let needs = self.tools.craft.needs(spec)?;
         stoppable(watching, self.seated.admitted(needs.memory_bytes)).await?;
         watching.enter(Stage::Fetch)?;
-        let (mut audio, mut text) = (None, None);
+        let (mut audio, mut text, mut more) = (None, None, Vec::new());
+        let mut voices = VoiceSet::default();
         if needs.sources {
             let check = || watching.check();
             let fetcher = &self.tools.fetcher;
@@ -105,26 +106,38 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
                 let fetching = fetcher.bytes(source, bytes_max, check);
                 text = Some(fetched(stoppable(watching, fetching).await?)?);
             }
+            match &spec.kind {
+                JobKind::Enroll { more: sources, .. } => {
+                    for source in sources {
+                        let fetching = fetcher.file(source, self.tools.limits.bytes_max, check);
+                        more.push(fetched(stoppable(watching, fetching).await?)?);
+                    }
+                }
+                JobKind::Diarize => {
+                    let bundle = self.tools.craft.badge().bundle;
+                    voices = fetched(stoppable(watching, fetcher.voices(&bundle)).await?)?;
+                }
+            }
         }
         watching.enter(Stage::Decode)?;
-        let path = audio.as_ref().map(crate::fetch::AudioFile::path);
-        let product = self.craft(lease, watching, path, text).await?;
-        // The file goes with its last handle; nothing needs it any more.
-        drop(audio);
+        let task = Task {
+            job: lease.job().to_string(),
+            attempt: lease.attempt,
+            spec: spec.clone(),
+            audio: audio.as_ref().map(crate::fetch::AudioFile::path),
+            transcript: text,
+            more_audio: more.iter().map(crate::fetch::AudioFile::path).collect(),
+            voices: Arc::new(voices),
+        };
+        let product = self.craft(task, watching).await?;
+        // The files go with their last handles; nothing needs them any more.
+        drop((audio, more));
         watching.enter(Stage::Store)?;
         self.deposit(lease, watching, product).await
     }
 
     /// The blocking part, on a thread that may block.
-    async fn craft(
-        &self,
-        lease: &Lease<JobSpec>,
-        watching: &Arc<Watching>,
-        audio: Option<PathBuf>,
-        transcript: Option<bytes::Bytes>,
-    ) -> Result<Product, WorkError> {
-        let spec = lease.payload.clone();
-        let task = Task { job: lease.job().to_string(), attempt: lease.attempt, spec, audio, transcript };
+    async fn craft(&self, task: Task, watching: &Arc<Watching>) -> Result<Product, WorkError> {
         let (craft, watch) = (Arc::clone(&self.tools.craft), Arc::clone(watching));
         let working = tokio::task::spawn_blocking(move || craft.work(&task, &*watch));
         match working.await.unwrap_or_else(|error| Err(broken(&error))) {
@@ -163,8 +176,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
             documents.push(Document { name, bytes, sha256 });
         }
         self.audio_ms.store(common::clock::millis(product.audio), Ordering::Relaxed);
-        let Product { audio, audio_sha256, bundle, .. } = product;
-        Ok(StoredResult { documents, audio, audio_sha256, bundle })
+        let Product { audio, audio_sha256, bundle, voices, .. } = product;
+        Ok(StoredResult { documents, audio, audio_sha256, bundle, voices })
     }
 
     /// Tells the record how far the job is, when that has changed.
