@@ -1,6 +1,7 @@
 //! From a parsed command line to an exit code: settings, services, command, output.
 
 mod jobs;
+mod speakers;
 mod submitting;
 
 use std::io;
@@ -67,7 +68,7 @@ fn manual() -> io::Result<()> {
 fn with_settings(command: Command, settings: &Settings) -> Ended {
     start_logging(settings, matches!(command, Command::Serve(_)))?;
     // Reading files, hashing and answering HTTP keep several threads busy; everything else waits on one connection.
-    let busy = matches!(command, Command::Submit(_) | Command::Serve(_));
+    let busy = matches!(command, Command::Submit(_) | Command::Speakers(_) | Command::Serve(_));
     let runtime = runtime(busy);
     runtime.block_on(async {
         match command {
@@ -80,6 +81,7 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
             Command::Cancel(arguments) => jobs::cancel(&arguments, settings).await,
             Command::Retry(arguments) => jobs::retry(&arguments, settings).await,
             Command::Dead(command) => jobs::dead(command, settings).await,
+            Command::Speakers(command) => speakers::speakers(command, settings).await,
             Command::Queue(arguments) => queue(&arguments, settings).await,
             Command::Workers(arguments) => workers(arguments.json, settings).await,
             Command::Serve(arguments) => serving(&arguments, settings).await,

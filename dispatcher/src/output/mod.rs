@@ -8,6 +8,7 @@ pub mod length;
 pub mod records;
 pub mod score;
 pub mod screen;
+pub mod speakers;
 pub mod submitted;
 pub mod table;
 

@@ -6,7 +6,7 @@ use super::ManifestError;
 use super::clustering::within;
 
 /// Cosines of a bundle's embeddings that tell voices apart. Manifests from before there were known voices have the
-/// defaults.
+/// defaults, which were measured with the starter bundle: a bundle with other networks says its own.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VoiceParameters {
@@ -18,7 +18,7 @@ pub struct VoiceParameters {
 
 impl Default for VoiceParameters {
     fn default() -> Self {
-        Self { cosine_min: 0.6, window_cosine_min: 0.35 }
+        Self { cosine_min: 0.8, window_cosine_min: 0.4 }
     }
 }
 
