@@ -174,7 +174,10 @@ impl<'a> Looks<'a> {
         let mut masks = Vec::new();
         self.pipeline.powerset().decode(&answer.values, &mut masks);
         match self.monologue.chunk(&masks, start, is_last) {
-            Look::Several => return Ok(false),
+            Look::Several => {
+                tracing::debug!(chunk = start, "several people: not one known voice throughout");
+                return Ok(false);
+            }
             Look::Nothing => {}
             Look::Listen(at) if rows.length < self.window => debug_assert!(at >= start),
             Look::Listen(at) => {
@@ -190,6 +193,13 @@ impl<'a> Looks<'a> {
         let Some(ticket) = self.windows.pop_front() else { return Ok(true) };
         let answer = ticket.wait()?;
         self.engine.embedding += answer.busy;
-        Ok(self.monologue.heard(&answer.values, self.known))
+        let agrees = self.monologue.heard(&answer.values, self.known);
+        if !agrees {
+            tracing::debug!(
+                heard = self.heard,
+                "another voice, or none that is known: not one known voice throughout"
+            );
+        }
+        Ok(agrees)
     }
 }
