@@ -108,6 +108,7 @@ say 'as a user would'
 check 'the sample: three speakers, DER at most 10 %' tests/cli/sample.sh "$bin" tests/audio "$tmp/sample"
 check 'one document whatever the batches and jobs' tests/cli/same_document.sh "$bin" tests/audio "$tmp/same"
 check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
+check 'known voices' tests/cli/voices.sh "$bin" tests/audio "$tmp/voices"
 check 'doctor' tests/cli/doctor.sh "$bin"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use common::home::Home;
 use common::model::manifest::{
     AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Segmentation, Tail, Taper, TrunkSpan,
+    VoiceParameters,
 };
 use provision::archive::Archive;
 use provision::build::{self, BuildError, Built, Options};
@@ -90,6 +91,7 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
         high_hz: 8_000.0,
     };
     Ok(Ingredients {
+        voices: VoiceParameters::default(),
         files: vec![file("b.onnx", "toy/b.bin")?, file("a.onnx", "toy/a.bin")?],
         segmentation: Segmentation {
             file: "a.onnx".into(),

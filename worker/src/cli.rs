@@ -88,6 +88,9 @@ pub struct RunArgs {
     /// the others is no speech, and numbers of speakers hold for each channel. One channel is as with `mix`.
     #[arg(long, default_value = "mix")]
     pub channels: ChannelsArg,
+    /// Folder of known voices: `NAME.json` from `rollcall speakers enroll`, or a recording of each person, `NAME.wav`.
+    #[arg(long, value_name = "DIR")]
+    pub speakers: Option<PathBuf>,
     /// Print a JSON line for each recording on stdout instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -16,6 +16,8 @@ pub mod device;
 pub mod diarize;
 #[cfg(feature = "ort")]
 pub mod doctor;
+#[cfg(feature = "ort")]
+pub mod enroll;
 #[cfg(feature = "fleet")]
 pub mod fetch;
 #[cfg(feature = "ort")]
@@ -25,6 +27,8 @@ pub mod lease_keeper;
 pub mod listen;
 #[cfg(feature = "fleet")]
 pub mod metrics;
+#[cfg(feature = "ort")]
+pub mod monologue;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;
@@ -40,5 +44,7 @@ pub mod serve;
 pub mod serve;
 #[cfg(feature = "fleet")]
 pub mod supervise;
+#[cfg(feature = "ort")]
+pub mod voices;
 #[cfg(feature = "ort")]
 pub mod workbench;

@@ -27,6 +27,7 @@ use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
+use worker::voices;
 use worker::workbench::{Setup, SetupError, Workbench};
 
 /// The request or a job failed.
@@ -119,6 +120,14 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
         args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
     let display = Display::new(std::io::stderr().is_terminal());
     let bench = open(args.engine, settings)?;
+    let voices = args.speakers.as_deref().map(|folder| {
+        let line = display.line("voices");
+        let known = voices::of_folder(&bench, folder, &line);
+        line.finish(
+            &known.as_ref().map_or_else(|_| String::new(), |k| format!("{} known voice(s)", k.voices.len())),
+        );
+        known
+    });
     let plan = Plan {
         audio: args.audio,
         out: args.out,
@@ -129,6 +138,7 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
             ChannelsArg::Separate => Channels::Separate,
         },
         transcript,
+        voices: Arc::new(voices.transpose()?.unwrap_or_default()),
         json: args.json,
         jobs: usize::from(args.jobs),
     };
