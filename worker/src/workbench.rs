@@ -161,6 +161,7 @@ impl Workbench {
         let limits = Limits {
             segmentation_rows_max: setup.batch_rows.unwrap_or(SEGMENTATION_ROWS),
             embedding_rows_max: setup.batch_rows.unwrap_or(EMBEDDING_ROWS),
+            rows_min: 1,
             lanes: setup.threads,
         };
         let factories: Vec<_> = (0..setup.threads.max(1))

@@ -30,6 +30,14 @@ pub enum StartError {
         /// What the manifest calls it.
         port: String,
     },
+    /// A part of a network cannot be shown to compute what the network does.
+    #[error("`{file}` could not be tried out on the device")]
+    Proof {
+        /// The network's file.
+        file: String,
+        /// Why.
+        source: Box<EngineError>,
+    },
     /// The manifest describes no features for a network that reads some.
     #[error("the manifest of bundle `{bundle}` describes no features")]
     NoFeatures {
