@@ -50,7 +50,7 @@ pub struct EngineArgs {
     /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
     #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-    /// Engines on the CPU, one thread each [default: one per core].
+    /// Engines: on the CPU one thread each [default: one per core; 2 on a GPU].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// Most rows of a batch; results do not depend on it.
@@ -139,15 +139,17 @@ pub struct ServeArgs {
     /// Prefixes outside the store that jobs may name, separated by commas.
     #[arg(long, env = "ROLLCALL_ALLOW", value_delimiter = ',', value_name = "PREFIX")]
     pub allow: Option<Vec<String>>,
-    /// Jobs held at once [default: two more than there are engines, so that reading and decoding go on meanwhile].
+    /// Jobs held at once [default: two more than there are engines, so that reading and decoding go on meanwhile; on a GPU
+    /// two more than 8 for each engine].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub max_jobs: Option<u16>,
     /// Priorities to take: `high`, `normal`, `low`.
     #[arg(long, value_delimiter = ',', default_value = "high,normal,low")]
     pub lanes: Vec<Lane>,
-    /// Memory that jobs may need together, on a CPU: bytes (`6GiB`) or a share of the machine (`50%`).
-    #[arg(long, default_value = "50%", value_name = "BYTES|PERCENT")]
-    pub device_memory: String,
+    /// Bytes (`6GiB`) or a share: of a GPU's memory, what the worker may use of it [default: 80%]; of the machine's, what jobs
+    /// may need together [default: 50%].
+    #[arg(long, value_name = "BYTES|PERCENT")]
+    pub device_memory: Option<String>,
     /// Seconds after SIGTERM in which held jobs may finish; then they are handed back.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=86_400), value_name = "SECONDS")]
     pub grace: u32,

@@ -27,7 +27,7 @@ use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
-use worker::workbench::{Setup, SetupError, Workbench};
+use worker::workbench::{DEVICE_MEMORY, Setup, SetupError, Workbench};
 
 /// The request or a job failed.
 const FAILED: u8 = 1;
@@ -102,14 +102,18 @@ fn home(given: Option<PathBuf>, settings: &Settings) -> anyhow::Result<Home> {
         })
 }
 
-fn open(args: EngineArgs, settings: Settings) -> anyhow::Result<Workbench> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn open(
+    args: EngineArgs,
+    settings: Settings,
+    device_memory: Option<String>,
+) -> anyhow::Result<Workbench> {
     let device = args.device.or_else(|| settings.device.clone()).unwrap_or_else(|| "auto".to_owned());
     Ok(Workbench::open(Setup {
         home: home(args.home, &settings)?,
         bundle: args.bundle.or(settings.bundle).unwrap_or_else(|| "starter".to_owned()),
         device: device.parse().map_err(Usage)?,
-        threads: args.threads.map_or(cores, usize::from),
+        threads: args.threads.map(usize::from),
+        device_memory: device_memory.unwrap_or_else(|| DEVICE_MEMORY.to_owned()),
         batch_rows: args.batch_rows.map(usize::from),
         limits: AudioLimits::default(),
     })?)
@@ -120,7 +124,7 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
     let transcript =
         args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
     let display = Display::new(std::io::stderr().is_terminal());
-    let bench = open(args.engine, settings)?;
+    let bench = open(args.engine, settings, None)?;
     let plan = Plan {
         audio: args.audio,
         out: args.out,
@@ -166,13 +170,13 @@ fn read_transcript(path: &Path, recordings: usize) -> anyhow::Result<Arc<Transcr
 
 fn serve_command(args: ServeArgs, settings: Settings) -> anyhow::Result<bool> {
     let home = home(args.engine.home.clone(), &settings)?;
-    let (engine, fallback) = (args.engine.clone(), settings.clone());
-    Ok(serve::serve(args, &settings, &home, || open(engine, fallback))??)
+    let (engine, fallback, memory) = (args.engine.clone(), settings.clone(), args.device_memory.clone());
+    Ok(serve::serve(args, &settings, &home, || open(engine, fallback, memory))??)
 }
 
 fn bench_command(args: BenchArgs, settings: Settings) -> anyhow::Result<bool> {
     let json = args.json;
-    let bench = open(args.engine, settings)?;
+    let bench = open(args.engine, settings, None)?;
     let report = bench::measure(&bench, &args.audio, usize::from(args.repeat))?;
     print(&if json { report.to_json() } else { report.to_table() });
     Ok(true)

@@ -67,6 +67,8 @@ pub(super) struct Queue {
     pub state: Mutex<QueueState>,
     pub changed: Condvar,
     pub limits: Limits,
+    /// An engine has lost the device that all of them use.
+    pub lost: AtomicBool,
 }
 
 #[derive(Default)]
@@ -119,6 +121,7 @@ impl Device {
             state: Mutex::new(QueueState { divisor: 1, ..QueueState::default() }),
             changed: Condvar::new(),
             limits,
+            lost: AtomicBool::new(false),
         });
         let (ready, started) = channel();
         let mut device = Self { queue: queue.clone(), threads: Vec::new(), gauges: None };

@@ -68,8 +68,19 @@ pub(super) fn run(queue: &Queue, mut engine: impl Engine) {
         };
         if let Err(lost) = execute(queue, &mut engine, shape.network, &pieces, &mut out) {
             tracing::error!(error = %lost, "the device was lost");
-            return;
+            queue.lost.store(true, Ordering::Relaxed);
+            break;
         }
+    }
+    end(queue, engine);
+}
+
+/// Ends an engine. On a lost device its libraries cannot give anything back, and some end the process in trying: then it stays
+/// as it is, since the process is to end in its own way.
+fn end(queue: &Queue, engine: impl Engine) {
+    // Another lane's loss that is seen too late: the library's own end of the process, and the leases expire.
+    if queue.lost.load(Ordering::Relaxed) {
+        std::mem::forget(engine);
     }
 }
 

@@ -7,11 +7,13 @@
 use std::ffi::CString;
 
 use ort::{AsPointer as _, ortsys};
+use ort::ep::CUDA;
 use ort::memory::MemoryInfo;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensorValueType, Shape, Tensor, TensorRefMut};
 
 use super::board::Address;
+use super::driver::StreamHandle;
 
 /// Floats of the device that a network reads or writes.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +85,12 @@ impl Binding {
         let output = outputs[0].view().downcast::<DynTensorValueType>()?;
         Ok(look(output.shape(), Address(output.data_ptr().addr() as u64)))
     }
+}
+
+/// A provider that runs in a stream of ours.
+pub(super) fn in_stream(provider: CUDA, stream: &StreamHandle) -> CUDA {
+    // SAFETY: sessions are dropped before the board that owns the stream, as the fields of `CudaEngine` are ordered.
+    unsafe { provider.with_compute_stream(stream.raw().cast()) }
 }
 
 fn tensor<'a>(memory: &MemoryInfo<'static>, port: &Port<'_>) -> ort::Result<(TensorRefMut<'a, f32>, CString)> {

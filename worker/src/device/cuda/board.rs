@@ -13,6 +13,7 @@ use crate::device::engine::EngineError;
 
 /// Where something stands in the device's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Address(pub u64);
 
 /// Why the card did not do something.

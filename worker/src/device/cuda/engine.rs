@@ -19,7 +19,6 @@ use crate::device::bundle::Bundle;
 use crate::device::engine::{Engine, EngineError};
 use crate::device::ort::engine::StartError;
 use crate::diarize::powerset::Powerset;
-use crate::selftest;
 
 /// Runs a bundle's networks on a card, in the calling thread.
 pub struct CudaEngine<B: Board> {
@@ -235,7 +234,10 @@ impl<B: Board> CudaEngine<B> {
     ///
     /// # Errors
     /// [`EngineError::OutOfMemory`] when not even the smallest batch finds memory; any other that a network gives.
-    pub fn warm_up(&mut self, manifest: &Manifest) -> Result<(), EngineError> {
+    ///
+    /// # Panics
+    /// When `sound` is shorter than a chunk or a window.
+    pub fn warm_up(&mut self, manifest: &Manifest, sound: &[f32]) -> Result<(), EngineError> {
         let s = &manifest.segmentation;
         let mut out = Vec::new();
         let mut runs = |rungs: fn(&Self) -> Rungs, run: &mut dyn FnMut(&mut Self, usize) -> Result<(), EngineError>| {
@@ -255,7 +257,7 @@ impl<B: Board> CudaEngine<B> {
                 }
             }
         };
-        let chunk = selftest::signal(s.window_samples as usize, s.sample_rate_hz);
+        let chunk = &sound[..s.window_samples as usize];
         runs(|engine| engine.segmentation.rungs, &mut |engine, rows| {
             out.clear();
             // Rows of their own each, as the largest upload has them.
@@ -265,7 +267,7 @@ impl<B: Board> CudaEngine<B> {
         })?;
         match &manifest.embedding.kind {
             EmbeddingKind::Windowed { window_samples, .. } => {
-                let window = selftest::signal(*window_samples as usize, s.sample_rate_hz);
+                let window = &sound[..*window_samples as usize];
                 runs(Self::embedding_rungs, &mut |engine, rows| {
                     out.clear();
                     let copies = window.repeat(rows);

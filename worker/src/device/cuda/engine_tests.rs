@@ -12,6 +12,7 @@ use crate::device::handle::{Device, Rows as DeviceRows};
 use crate::device::ort::engine::CpuEngine;
 use crate::device::ort::library;
 use crate::diarize::observations::dot;
+use crate::selftest;
 
 const LIMITS: Limits = Limits { segmentation_rows_max: 8, embedding_rows_max: 8, rows_min: 4, lanes: 1 };
 const PLENTY: u64 = 1 << 33;
@@ -54,7 +55,7 @@ fn it_gives_the_numbers_of_the_cpu_engine() {
         let m = &bundle.manifest;
         let mut cpu = CpuEngine::load(environment, bundle).expect("the networks load");
         let mut ours = engine(environment, bundle, FakePool::new());
-        ours.warm_up(m).expect("there is memory");
+        ours.warm_up(m, &selftest::sound_for(m)).expect("there is memory");
         selftest::check(&mut ours, m).expect("the self-test passes");
 
         let (window, step) = (m.segmentation.window_samples as usize, m.segmentation.step_samples as usize);
@@ -118,7 +119,7 @@ fn after_warm_up_full_batches_allocate_nothing() {
     for_each_bundle(|environment, bundle| {
         let m = &bundle.manifest;
         let mut ours = engine(environment, bundle, FakePool::new());
-        ours.warm_up(m).expect("there is memory");
+        ours.warm_up(m, &selftest::sound_for(m)).expect("there is memory");
         let (before, most) = (ours.board().pool.allocations(), ours.board().pool.used_max());
         let chunk = selftest::signal(m.segmentation.window_samples as usize, 16_000);
         let mut out = Vec::new();
@@ -176,7 +177,7 @@ fn a_lost_device_ends_the_lane() {
         let factory = move || {
             let mut engine = engine(&environment, &bundle, FakePool::new());
             let taken = engine.board().pool.allocations();
-            let pool = FakePool { lost_at: taken + 1, ..FakePool::new() };
+            let pool = FakePool::failing(u64::MAX, taken + 1);
             Ok::<_, ()>(self::engine(&environment, &bundle, pool))
         };
         let device = Device::start(vec![factory], LIMITS).expect("it starts");

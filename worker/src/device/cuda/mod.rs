@@ -11,16 +11,30 @@
 //! One lane has one stream: copies, our kernels and ONNX Runtime's all go into it, so that their order is the order in which
 //! they were asked for. Lanes share the card's memory pool and nothing else.
 
+mod allocator;
 mod binding;
 mod board;
+mod card;
+mod driver;
+mod driver_pool;
 mod engine;
+mod error;
 mod head;
 #[cfg(test)]
 mod host_board;
+mod libraries;
 mod locals;
 mod memory;
 mod network;
+mod nvrtc;
+mod open;
 mod pool;
 mod rungs;
 mod staging;
 mod windows;
+
+pub use card::Card;
+pub use engine::CudaEngine;
+pub use error::CudaError;
+pub use libraries::LIBRARIES_VARIABLE;
+pub use open::{CudaSetup, Found, Prepared, look, prepare};

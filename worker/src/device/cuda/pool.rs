@@ -197,7 +197,11 @@ pub(crate) mod fake {
 
     impl FakePool {
         pub(crate) fn new() -> Self {
-            Self { none_from: u64::MAX, lost_at: u64::MAX, state: Mutex::default() }
+            Self::failing(u64::MAX, u64::MAX)
+        }
+
+        pub(crate) fn failing(none_from: u64, lost_at: u64) -> Self {
+            Self { none_from, lost_at, state: Mutex::default() }
         }
 
         pub(crate) fn trimmed(&self) -> u64 {
@@ -287,7 +291,7 @@ mod tests {
 
     #[test]
     fn pieces_are_given_back_before_it_says_that_there_is_none() {
-        let pool = Budgeted::new(FakePool { none_from: 2, ..FakePool::new() }, 1000);
+        let pool = Budgeted::new(FakePool::failing(2, u64::MAX), 1000);
         assert!(pool.allocate(10, STREAM).is_ok());
         let none = PoolError::OutOfMemory { bytes: 10, used: 10, budget: 1000 };
         assert_eq!(pool.allocate(10, STREAM), Err(none));
@@ -297,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_lost_device_is_told_apart() {
-        let pool = Budgeted::new(FakePool { lost_at: 2, ..FakePool::new() }, 1000);
+        let pool = Budgeted::new(FakePool::failing(u64::MAX, 2), 1000);
         assert!(pool.allocate(0, STREAM).is_ok());
         assert!(matches!(pool.allocate(1, STREAM), Err(PoolError::Lost { .. })));
     }

@@ -38,6 +38,12 @@ pub enum StartError {
         /// Why.
         source: Box<EngineError>,
     },
+    /// The device refuses something while it is set up.
+    #[error("the device cannot be set up")]
+    Device {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The manifest describes no features for a network that reads some.
     #[error("the manifest of bundle `{bundle}` describes no features")]
     NoFeatures {
