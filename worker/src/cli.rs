@@ -36,6 +36,51 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Record or check what a bundle's networks answer to a known signal.
     Selftest(SelftestArgs),
+    /// Check what a GPU computes, and what it takes; `tests/gpu/run.sh` calls it.
+    #[command(hide = true)]
+    Gpu(GpuArgs),
+}
+
+/// `gpu`.
+#[derive(Debug, Args)]
+pub struct GpuArgs {
+    /// What to check.
+    #[command(subcommand)]
+    pub check: GpuCheck,
+    /// Where and with what to run.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Memory of the GPU that may be used.
+    #[arg(long, global = true, value_name = "BYTES|PERCENT")]
+    pub device_memory: Option<String>,
+}
+
+/// What `gpu` checks.
+#[derive(Debug, Subcommand)]
+pub enum GpuCheck {
+    /// Compile every kernel for architectures; needs NVRTC and no GPU.
+    Compile {
+        /// Folders with libnvrtc.so.13.
+        #[arg(long, value_name = "DIR")]
+        nvrtc: Vec<PathBuf>,
+        /// Architectures, `90` for sm_90.
+        #[arg(long, value_delimiter = ',', default_value = "75,80,86,89,90,100,120")]
+        arch: Vec<i32>,
+    },
+    /// Run every kernel against its reference.
+    Kernels,
+    /// Compare features, decisions and embeddings of recordings with the CPU's.
+    Parity {
+        /// The recordings.
+        #[arg(required = true)]
+        audio: Vec<PathBuf>,
+    },
+    /// Run batches of every size, and see whether memory grows.
+    Leaks {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        batches: usize,
+    },
 }
 
 /// Where and with what to run.

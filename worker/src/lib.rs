@@ -18,6 +18,11 @@ pub mod diarize;
 pub mod doctor;
 #[cfg(feature = "fleet")]
 pub mod fetch;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+#[cfg(all(feature = "ort", not(feature = "cuda")))]
+#[path = "gpu_absent.rs"]
+pub mod gpu;
 #[cfg(feature = "ort")]
 pub mod job;
 #[cfg(feature = "fleet")]

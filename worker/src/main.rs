@@ -16,18 +16,21 @@ use tracing_subscriber::EnvFilter;
 use worker::audio::AudioLimits;
 use worker::bench;
 use worker::cli::{
-    BenchArgs, ChannelsArg, Cli, Command, DoctorArgs, EngineArgs, RunArgs, SelftestArgs, ServeArgs,
+    BenchArgs, ChannelsArg, Cli, Command, DoctorArgs, EngineArgs, GpuArgs, GpuCheck, RunArgs, SelftestArgs,
+    ServeArgs,
 };
 use worker::device::bundle::Bundle;
+use worker::device::cuda::CudaSetup;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
 use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use worker::doctor::{self, DoctorError};
+use worker::gpu;
 use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
-use worker::workbench::{DEVICE_MEMORY, Setup, SetupError, Workbench};
+use worker::workbench::{DEVICE_MEMORY, DeviceChoice, Setup, SetupError, Workbench};
 
 /// The request or a job failed.
 const FAILED: u8 = 1;
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
             Command::Bench(args) => bench_command(args, settings),
             Command::Doctor(args) => doctor_command(&args, cli.config.as_deref()),
             Command::Selftest(args) => selftest_command(&args, &settings),
+            Command::Gpu(args) => gpu_command(args, settings),
         }
     });
     match outcome {
@@ -102,11 +106,7 @@ fn home(given: Option<PathBuf>, settings: &Settings) -> anyhow::Result<Home> {
         })
 }
 
-fn open(
-    args: EngineArgs,
-    settings: Settings,
-    device_memory: Option<String>,
-) -> anyhow::Result<Workbench> {
+fn open(args: EngineArgs, settings: Settings, device_memory: Option<String>) -> anyhow::Result<Workbench> {
     let device = args.device.or_else(|| settings.device.clone()).unwrap_or_else(|| "auto".to_owned());
     Ok(Workbench::open(Setup {
         home: home(args.home, &settings)?,
@@ -203,6 +203,32 @@ fn selftest_command(args: &SelftestArgs, settings: &Settings) -> anyhow::Result<
         print("ok\n");
     }
     Ok(true)
+}
+
+fn gpu_command(args: GpuArgs, settings: Settings) -> anyhow::Result<bool> {
+    let findings = if let GpuCheck::Compile { nvrtc, arch } = &args.check {
+        gpu::compile(nvrtc, arch)?
+    } else {
+        let home = home(args.engine.home, &settings)?;
+        let bundle = args.engine.bundle.or(settings.bundle).unwrap_or_else(|| "starter".to_owned());
+        let device = args.engine.device.unwrap_or_else(|| "cuda".to_owned());
+        let DeviceChoice::Cuda(number) = device.parse().map_err(Usage)? else {
+            bail!(Usage(format!("not a GPU (`cuda` or `cuda:N`): `{device}`")));
+        };
+        let setup = CudaSetup {
+            memory: args.device_memory.unwrap_or_else(|| DEVICE_MEMORY.to_owned()),
+            lanes: args.engine.threads.map(usize::from),
+            batch_rows: args.engine.batch_rows.map(usize::from),
+        };
+        let bench = gpu::Bench::open(&home, &bundle, number, &setup)?;
+        match &args.check {
+            GpuCheck::Parity { audio } => bench.parity(audio)?,
+            GpuCheck::Leaks { batches } => bench.leaks(*batches)?,
+            GpuCheck::Kernels | GpuCheck::Compile { .. } => bench.kernels()?,
+        }
+    };
+    print(&findings.text);
+    Ok(findings.good)
 }
 
 /// Everything that belongs on stdout goes through here.

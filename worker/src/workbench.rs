@@ -211,8 +211,7 @@ impl Workbench {
         let began = Instant::now();
         let wanted =
             CudaSetup { memory: setup.device_memory, lanes: setup.threads, batch_rows: setup.batch_rows };
-        let prepared =
-            cuda::prepare(found, &bundle, &setup.home, &wanted).map_err(SetupError::NoGpu)?;
+        let prepared = cuda::prepare(found, &bundle, &setup.home, &wanted).map_err(SetupError::NoGpu)?;
         let sound = Arc::new(selftest::sound_for(&bundle.manifest));
         let factories: Vec<_> = (0..prepared.limits().lanes)
             .map(|_| {

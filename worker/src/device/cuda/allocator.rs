@@ -93,8 +93,13 @@ pub(super) fn register(
     // SAFETY: both differ from their targets in that an exception may leave them, which the caller, C++, expects.
     let (alloc, reserve) = unsafe {
         (
-            std::mem::transmute::<unsafe extern "C-unwind" fn(*mut OrtAllocator, usize) -> *mut c_void, Plain>(alloc),
-            std::mem::transmute::<unsafe extern "C-unwind" fn(*const OrtAllocator, usize) -> *mut c_void, Const>(reserve),
+            std::mem::transmute::<unsafe extern "C-unwind" fn(*mut OrtAllocator, usize) -> *mut c_void, Plain>(
+                alloc,
+            ),
+            std::mem::transmute::<
+                unsafe extern "C-unwind" fn(*const OrtAllocator, usize) -> *mut c_void,
+                Const,
+            >(reserve),
         )
     };
     // SAFETY: a structure without functions, which are filled in here.
@@ -222,8 +227,7 @@ mod tests {
             return;
         };
         let pool = Budgeted::new(FakePool::new(), u64::MAX);
-        let counted =
-            Arc::new(Counted { pool, settled: AtomicU64::new(0), starved: Mutex::new(false) });
+        let counted = Arc::new(Counted { pool, settled: AtomicU64::new(0), starved: Mutex::new(false) });
         let cpu = (AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default);
         let memory = MemoryInfo::new(cpu.0, cpu.1, cpu.2, cpu.3).expect("a CPU has memory");
         register(&environment, memory, Box::new(counted.clone())).expect("the library takes it");

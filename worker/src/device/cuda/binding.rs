@@ -6,11 +6,11 @@
 
 use std::ffi::CString;
 
-use ort::{AsPointer as _, ortsys};
 use ort::ep::CUDA;
 use ort::memory::MemoryInfo;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensorValueType, Shape, Tensor, TensorRefMut};
+use ort::{AsPointer as _, ortsys};
 
 use super::board::Address;
 use super::driver::StreamHandle;
@@ -93,7 +93,10 @@ pub(super) fn in_stream(provider: CUDA, stream: &StreamHandle) -> CUDA {
     unsafe { provider.with_compute_stream(stream.raw().cast()) }
 }
 
-fn tensor<'a>(memory: &MemoryInfo<'static>, port: &Port<'_>) -> ort::Result<(TensorRefMut<'a, f32>, CString)> {
+fn tensor<'a>(
+    memory: &MemoryInfo<'static>,
+    port: &Port<'_>,
+) -> ort::Result<(TensorRefMut<'a, f32>, CString)> {
     let shape: Shape = port.shape.iter().map(|n| *n as i64).collect();
     let data = std::ptr::with_exposed_provenance_mut(port.at.0 as usize);
     // SAFETY: the engine binds only memory that its board gave it, of at least this shape, and keeps it for as long as it

@@ -181,7 +181,8 @@ pub trait Board {
     ///
     /// # Errors
     /// When the library refuses it.
-    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Session, ort::Error>;
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str)
+    -> Result<Session, ort::Error>;
 
     /// What ONNX Runtime calls the memory of this card.
     fn memory(&self) -> &MemoryInfo<'static>;

@@ -15,6 +15,7 @@ use super::allocator;
 use super::board::{Address, Board, BoardError, Launch};
 use super::driver::{Context, Event, Module, Pinned, StreamHandle};
 use super::driver_pool::DriverPool;
+use super::features::Numbers;
 use super::nvrtc::KERNELS;
 use super::pool::{Budgeted, PoolError};
 use super::staging::{Cursor, Ring, Upload};
@@ -118,27 +119,16 @@ impl Card {
     }
 
     fn send_tables(&mut self, fbank: &Fbank) -> Result<FeatureTables, BoardError> {
-        let tables = fbank.tables();
-        let half = tables.fft_size / 2;
-        let turn = |k: usize| std::f64::consts::TAU * k as f64 / tables.fft_size as f64;
-        let cosines: Vec<f32> = (0..half).map(|k| turn(k).cos() as f32).collect();
-        let sines: Vec<f32> = (0..half).map(|k| turn(k).sin() as f32).collect();
-        let (mut first_bins, mut offsets, mut weights) = (Vec::new(), vec![0i32], Vec::new());
-        for (first, of_bin) in &tables.triangles {
-            first_bins.push(*first as i32);
-            weights.extend_from_slice(of_bin);
-            offsets.push(weights.len() as i32);
-        }
-        let (scale, bins) = (tables.scale, tables.triangles.len());
+        let numbers = Numbers::of(fbank);
         let sent = FeatureTables {
-            scale,
-            bins,
-            taper: self.keep(tables.taper)?,
-            cosines: self.keep(&cosines)?,
-            sines: self.keep(&sines)?,
-            first_bins: self.keep(&first_bins)?,
-            offsets: self.keep(&offsets)?,
-            weights: self.keep(&weights)?,
+            scale: numbers.scale,
+            bins: numbers.bins,
+            taper: self.keep(&numbers.taper)?,
+            cosines: self.keep(&numbers.cosines)?,
+            sines: self.keep(&numbers.sines)?,
+            first_bins: self.keep(&numbers.first_bins)?,
+            offsets: self.keep(&numbers.offsets)?,
+            weights: self.keep(&numbers.weights)?,
         };
         // The host's side of the copies goes away now.
         self.stream.synchronize()?;
@@ -151,7 +141,13 @@ impl Card {
         Ok(at)
     }
 
-    fn session(&self, environment: &Environment, bundle: &Bundle, file: &str, strict: bool) -> ort::Result<Session> {
+    fn session(
+        &self,
+        environment: &Environment,
+        bundle: &Bundle,
+        file: &str,
+        strict: bool,
+    ) -> ort::Result<Session> {
         let provider = CUDA::default()
             .with_device_id(self.shared.ordinal as i32)
             // The bound on embeddings holds in full precision only.
@@ -223,8 +219,12 @@ impl Board for Card {
             Launch::Gather { mut samples, mut starts, mut out, rows, length } => {
                 let blocks = size(length)?.div_ceil(4 * THREADS).clamp(1, GATHER_BLOCKS_MAX);
                 let mut length = int(length)?;
-                let arguments =
-                    &mut [pointer(&mut samples), pointer(&mut starts), pointer(&mut out), pointer(&mut length)];
+                let arguments = &mut [
+                    pointer(&mut samples),
+                    pointer(&mut starts),
+                    pointer(&mut out),
+                    pointer(&mut length),
+                ];
                 self.stream.launch(self.kernels.gather, ((blocks, size(rows)?), THREADS), arguments)
             }
             Launch::Fbank { mut samples, mut starts, mut out, rows, frames } => {
@@ -249,8 +249,12 @@ impl Board for Card {
             Launch::Centre { mut from, mut out, rows, frames, transposed } => {
                 let bins = self.features.as_ref().ok_or_else(no_features)?.bins;
                 let (mut frames, mut transposed) = (int(frames)?, i32::from(transposed));
-                let arguments =
-                    &mut [pointer(&mut from), pointer(&mut out), pointer(&mut frames), pointer(&mut transposed)];
+                let arguments = &mut [
+                    pointer(&mut from),
+                    pointer(&mut out),
+                    pointer(&mut frames),
+                    pointer(&mut transposed),
+                ];
                 self.stream.launch(self.kernels.centre, ((size(bins)?, size(rows)?), THREADS_FEW), arguments)
             }
             Launch::Pool { mut features, mut weights, mut frame_of, mut out, sizes } => {
@@ -296,10 +300,18 @@ impl Board for Card {
         Ok(())
     }
 
-    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Session, ort::Error> {
+    fn open(
+        &mut self,
+        environment: &Environment,
+        bundle: &Bundle,
+        file: &str,
+    ) -> Result<Session, ort::Error> {
         match self.session(environment, bundle, file, true) {
             Err(error) if error.message().contains(CPU_PARTS) => {
-                tracing::warn!(file, "parts of this network run on the CPU: the CUDA provider does not know them");
+                tracing::warn!(
+                    file,
+                    "parts of this network run on the CPU: the CUDA provider does not know them"
+                );
                 self.session(environment, bundle, file, false)
             }
             other => other,

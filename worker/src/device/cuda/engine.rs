@@ -44,8 +44,6 @@ pub(super) struct Rows {
     pub samples: Address,
     /// Where each begins.
     pub starts: Address,
-    /// How many, padding included.
-    pub count: usize,
 }
 
 /// The segmentation network.
@@ -65,7 +63,7 @@ enum Embedder {
 }
 
 impl Stage {
-    /// Sends rows; `count` of them are there afterwards.
+    /// Sends rows; `count` of them are there afterwards, padding included.
     pub fn send<B: Board>(
         &mut self,
         board: &mut B,
@@ -79,7 +77,7 @@ impl Stage {
         let starts = self.starts.room(board, count).map_err(failed)?;
         board.upload(samples, rows, &self.upload).map_err(failed)?;
         board.write_ints(starts, &self.upload.starts).map_err(failed)?;
-        Ok(Rows { samples, starts, count })
+        Ok(Rows { samples, starts })
     }
 
     /// Sends rows one behind the other, each whole.
@@ -175,7 +173,7 @@ impl Segmentation {
             let sent = stage.send(board, LABEL, rows, count)?;
             let failed = |error: super::board::BoardError| error.of_batch(LABEL, rows.len());
             let at = input.room(board, count * length).map_err(failed)?;
-            let Rows { samples, starts, .. } = sent;
+            let Rows { samples, starts } = sent;
             let gather = Launch::Gather { samples, starts, out: at, rows: count, length };
             board.launch(&gather).map_err(failed)?;
             network.run(board, &[(at, &[count, 1, length])], length, shape, |board, found, at| {
@@ -240,23 +238,27 @@ impl<B: Board> CudaEngine<B> {
     pub fn warm_up(&mut self, manifest: &Manifest, sound: &[f32]) -> Result<(), EngineError> {
         let s = &manifest.segmentation;
         let mut out = Vec::new();
-        let mut runs = |rungs: fn(&Self) -> Rungs, run: &mut dyn FnMut(&mut Self, usize) -> Result<(), EngineError>| {
-            loop {
-                let mut outcome = Ok(());
-                for rows in rungs(self).all().into_iter().rev() {
-                    outcome = run(self, rows);
-                    if outcome.is_err() {
-                        break;
+        let mut runs =
+            |rungs: fn(&Self) -> Rungs, run: &mut dyn FnMut(&mut Self, usize) -> Result<(), EngineError>| {
+                loop {
+                    let mut outcome = Ok(());
+                    for rows in rungs(self).all().into_iter().rev() {
+                        outcome = run(self, rows);
+                        if outcome.is_err() {
+                            break;
+                        }
+                    }
+                    match outcome {
+                        Err(EngineError::OutOfMemory { rows }) if rows > super::rungs::ROWS_MIN => {
+                            tracing::warn!(
+                                rows = rungs(self).full(),
+                                "little device memory: batches are at most this large"
+                            );
+                        }
+                        other => return other,
                     }
                 }
-                match outcome {
-                    Err(EngineError::OutOfMemory { rows }) if rows > super::rungs::ROWS_MIN => {
-                        tracing::warn!(rows = rungs(self).full(), "little device memory: batches are at most this large");
-                    }
-                    other => return other,
-                }
-            }
-        };
+            };
         let chunk = &sound[..s.window_samples as usize];
         runs(|engine| engine.segmentation.rungs, &mut |engine, rows| {
             out.clear();
@@ -294,11 +296,37 @@ impl<B: Board> CudaEngine<B> {
         }
     }
 
-    fn frame_level(&mut self, network: &'static str) -> Result<(&mut FrameLevel, &mut Stage, &mut B), EngineError> {
+    fn frame_level(
+        &mut self,
+        network: &'static str,
+    ) -> Result<(&mut FrameLevel, &mut Stage, &mut B), EngineError> {
         match &mut self.embedder {
             Embedder::FrameLevel(embedder) => Ok((embedder, &mut self.stage, &mut self.board)),
             Embedder::Windowed(_) => Err(EngineError::NoSuchNetwork { network }),
         }
+    }
+
+    /// Features as the networks get them, but for the mean: rows of one length → `[rows, frames, bins]`.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn features(
+        &mut self,
+        rows: &[&[f32]],
+        (frames, bins): (usize, usize),
+        out: &mut Vec<f32>,
+    ) -> Result<(), EngineError> {
+        const LABEL: &str = "features";
+        let failed = |error: super::board::BoardError| error.of_batch(LABEL, rows.len());
+        let sent = self.stage.send(&mut self.board, LABEL, rows, rows.len())?;
+        let values = rows.len() * frames * bins;
+        let at = self.board.allocate(values).map_err(failed)?;
+        let Rows { samples, starts } = sent;
+        let fbank = Launch::Fbank { samples, starts, out: at, rows: rows.len(), frames };
+        let outcome = self.board.launch(&fbank).map_err(failed);
+        let outcome = outcome.and_then(|()| take(&mut self.board, LABEL, at, values, out));
+        self.board.release(at);
+        outcome
     }
 
     /// The board, for who looks at it from outside.

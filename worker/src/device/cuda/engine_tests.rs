@@ -22,9 +22,8 @@ fn installed() -> Option<(Environment, Vec<Bundle>)> {
     let home = Home::from_environment(|name| std::env::var(name).ok())?;
     let environment = library::environment(&library::expected_path(&home)).ok()?;
     let names = std::fs::read_dir(home.bundles()).ok()?.flatten();
-    let bundles: Vec<Bundle> = names
-        .filter_map(|entry| Bundle::open(entry.file_name().to_str()?, &home).ok())
-        .collect();
+    let bundles: Vec<Bundle> =
+        names.filter_map(|entry| Bundle::open(entry.file_name().to_str()?, &home).ok()).collect();
     (!bundles.is_empty()).then_some((environment, bundles))
 }
 
@@ -85,16 +84,16 @@ fn it_gives_the_numbers_of_the_cpu_engine() {
             }
             EmbeddingKind::FrameLevel { trunk_channels, .. } => {
                 let frames = m.segmentation.frames as usize;
-                let weights: Vec<f32> = (0..3 * speakers * frames)
-                    .map(|i| f32::from(u8::from((i / 50) % 3 != 1)))
-                    .collect();
+                let weights: Vec<f32> =
+                    (0..3 * speakers * frames).map(|i| f32::from(u8::from((i / 50) % 3 != 1))).collect();
                 let weights: Vec<&[f32]> = weights.chunks_exact(speakers * frames).collect();
                 ours.embed_locals(&chunks, &weights, &mut a).expect("it runs");
                 cpu.embed_locals(&chunks, &weights, &mut b).expect("it runs");
                 assert_alike(&a, &b, dimension);
                 // Trunk and pooling by themselves, over another length.
                 let bins = m.embedding.feature.as_ref().expect("it has features").mel_bins as usize;
-                let features: Vec<f32> = (0..2 * 160 * bins).map(|i| ((i * 37) % 101) as f32 / 50.0).collect();
+                let features: Vec<f32> =
+                    (0..2 * 160 * bins).map(|i| ((i * 37) % 101) as f32 / 50.0).collect();
                 let features: Vec<&[f32]> = features.chunks_exact(160 * bins).collect();
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 ours.trunk(&features, &mut x).expect("it runs");
@@ -102,7 +101,8 @@ fn it_gives_the_numbers_of_the_cpu_engine() {
                 assert!(x.iter().zip(&y).all(|(x, y)| (x - y).abs() < 1e-3) && x.len() == y.len());
                 let each = x.len() / 2;
                 let steps = each / *trunk_channels as usize;
-                let weights: Vec<f32> = (0..2 * speakers * steps).map(|i| ((i % 7) != 0) as u8 as f32).collect();
+                let weights: Vec<f32> =
+                    (0..2 * speakers * steps).map(|i| ((i % 7) != 0) as u8 as f32).collect();
                 let weights: Vec<&[f32]> = weights.chunks_exact(speakers * steps).collect();
                 let rows: Vec<&[f32]> = x.chunks_exact(each).collect();
                 (a, b) = (Vec::new(), Vec::new());
@@ -150,7 +150,8 @@ fn without_memory_batches_are_halved_and_the_rows_still_arrive() {
         let window = s.window_samples as usize;
         let sound = selftest::signal(window + 7 * 16_000, 16_000);
         // Room for four rows, and not for eight: samples, rows and scores of eight do not fit.
-        let budget = 4 * (6 * window + 200_000) as u64 + (bundle.manifest.embedding.dimension * 64) as u64 * 4096;
+        let budget =
+            4 * (6 * window + 200_000) as u64 + (bundle.manifest.embedding.dimension * 64) as u64 * 4096;
         let (environment, bundle, frames) = (environment.clone(), bundle.clone(), s.frames as usize);
         let factory = move || {
             let board = HostBoard::new(&bundle.manifest, FakePool::new(), budget);
@@ -183,7 +184,9 @@ fn a_lost_device_ends_the_lane() {
         let device = Device::start(vec![factory], LIMITS).expect("it starts");
         let rows = || DeviceRows { samples: sound.clone(), starts: vec![0], length: window };
         let first = device.submit(Which::Segmentation, rows()).wait();
-        assert!(matches!(first, Err(crate::device::handle::DeviceError::Engine(e)) if matches!(*e, EngineError::Lost { .. })));
+        assert!(
+            matches!(first, Err(crate::device::handle::DeviceError::Engine(e)) if matches!(*e, EngineError::Lost { .. }))
+        );
         let stopped = (0..100_000).any(|_| {
             let again = device.submit(Which::Segmentation, rows()).wait();
             matches!(again, Err(crate::device::handle::DeviceError::Stopped))

@@ -118,7 +118,8 @@ impl CudaError {
         let cpu = "use `--device cpu`, or `--device auto` to take what there is".to_owned();
         let own = match self {
             Self::NoDriver | Self::Driver { .. } | Self::OldDriver { .. } => {
-                "install NVIDIA's driver, release 580 or later, and give the container access to the GPU".to_owned()
+                "install NVIDIA's driver, release 580 or later, and give the container access to the GPU"
+                    .to_owned()
             }
             Self::NoRuntime { .. } => "install it with `rollcall-provision runtime --gpu`".to_owned(),
             Self::Library { .. } => format!(

@@ -6,9 +6,10 @@ use ort::environment::Environment;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 
-use super::board::{Address, Board, BoardError, Launch, PoolSizes};
+use super::board::{Address, Board, BoardError, Launch};
 use super::pool::fake::FakePool;
 use super::pool::{Budgeted, PoolError, Stream};
+use super::reference::{pool_reference, project_reference};
 use super::staging::{Cursor, Ring, Upload};
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
@@ -73,29 +74,6 @@ impl HostBoard {
     }
 }
 
-/// The reference of the pooling kernel, in f64.
-pub(super) fn pool_reference(features: &[f32], weights: &[f32], frame_of: &[i32], s: PoolSizes) -> Vec<f32> {
-    let mut out = vec![0.0; s.rows * s.speakers * 2 * s.channels];
-    for row in 0..s.rows {
-        for speaker in 0..s.speakers {
-            let weights = &weights[(row * s.speakers + speaker) * s.frames..][..s.frames];
-            let w: Vec<f64> = frame_of.iter().map(|frame| f64::from(weights[*frame as usize])).collect();
-            let mass = w.iter().sum::<f64>() + 1e-8;
-            let freedom = mass - w.iter().map(|w| w * w).sum::<f64>() / mass + 1e-8;
-            for channel in 0..s.channels {
-                let x = &features[(row * s.channels + channel) * s.steps..][..s.steps];
-                let x = || x.iter().map(|x| f64::from(*x)).zip(&w);
-                let mean = x().map(|(x, w)| x * w).sum::<f64>() / mass;
-                let scatter: f64 = x().map(|(x, w)| (x - mean) * (x - mean) * w).sum();
-                let to = (row * s.speakers + speaker) * 2 * s.channels + channel;
-                out[to] = mean as f32;
-                out[to + s.channels] = (scatter / freedom).sqrt() as f32;
-            }
-        }
-    }
-    out
-}
-
 impl Board for HostBoard {
     fn allocate(&mut self, values: usize) -> Result<Address, BoardError> {
         self.pool.allocate(4 * values, Stream(0)).map(Address).map_err(|error| match error {
@@ -144,17 +122,9 @@ impl Board for HostBoard {
                 self.at(out, pooled.len()).copy_from_slice(&pooled);
             }
             Launch::Project { pooled, dense, bias, out, rows, width, dimension } => {
-                let dense = self.at::<f32>(dense, width * dimension);
-                for row in 0..rows {
-                    let from = &self.at::<f32>(pooled, rows * width)[row * width..][..width];
-                    for column in 0..dimension {
-                        let products = from.iter().enumerate();
-                        let sum: f64 =
-                            products.map(|(k, x)| f64::from(*x) * f64::from(dense[k * dimension + column])).sum();
-                        self.at::<f32>(out, rows * dimension)[row * dimension + column] =
-                            sum as f32 + self.at::<f32>(bias, dimension)[column];
-                    }
-                }
+                let (pooled, dense) = (self.at(pooled, rows * width), self.at(dense, width * dimension));
+                let projected = project_reference(pooled, dense, self.at(bias, dimension));
+                self.at(out, rows * dimension).copy_from_slice(&projected);
             }
         }
         Ok(())
@@ -165,7 +135,12 @@ impl Board for HostBoard {
         Ok(())
     }
 
-    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Session, ort::Error> {
+    fn open(
+        &mut self,
+        environment: &Environment,
+        bundle: &Bundle,
+        file: &str,
+    ) -> Result<Session, ort::Error> {
         let session = Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
         { session }.commit_from_file(bundle.file(file))
     }

@@ -32,7 +32,10 @@ pub(super) fn load_all(folders: &[PathBuf]) -> Result<(), CudaError> {
     LIBRARIES.iter().try_for_each(|name| load(name, folders))
 }
 
-/// Loads NVRTC alone: a path, or its name in the folders or the system.
+/// Loads NVRTC alone, as [`load_all`] would.
+///
+/// # Errors
+/// [`CudaError::Library`].
 pub(super) fn load_nvrtc(folders: &[PathBuf]) -> Result<(), CudaError> {
     load("libnvrtc.so.13", folders)
 }
@@ -74,7 +77,12 @@ mod tests {
     fn a_missing_library_is_named_with_where_it_was_looked_for() {
         let error = load("libnothing-of-that-name.so.99", &[PathBuf::from("/nowhere")]).unwrap_err();
         let said = error.to_string();
-        assert!(said.starts_with("libnothing-of-that-name.so.99 cannot be loaded (looked in /nowhere, the system)"), "{said}");
+        assert!(
+            said.starts_with(
+                "libnothing-of-that-name.so.99 cannot be loaded (looked in /nowhere, the system)"
+            ),
+            "{said}"
+        );
     }
 
     #[test]

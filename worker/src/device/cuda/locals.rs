@@ -78,11 +78,12 @@ impl FrameLevel {
         let file = std::fs::read(bundle.file(head_file)).unwrap_or_default();
         let dense = Dense::of(&file, channels, dimension).filter(|_| network.local_speakers <= SPEAKERS_MAX);
         match dense {
-            None => tracing::info!("the pooling head runs as a network: it is no dense layer behind statistics"),
-            Some(dense) => network.try_kernels(board, &dense).map_err(|source| StartError::Proof {
-                file: head_file.clone(),
-                source: Box::new(source),
-            })?,
+            None => {
+                tracing::info!("the pooling head runs as a network: it is no dense layer behind statistics")
+            }
+            Some(dense) => network
+                .try_kernels(board, &dense)
+                .map_err(|source| StartError::Proof { file: head_file.clone(), source: Box::new(source) })?,
         }
         Ok(network)
     }
@@ -126,7 +127,11 @@ impl FrameLevel {
             self.dense = None;
             board.release(layer.0.at);
             board.release(layer.1.at);
-            tracing::info!(apart, largest, "the pooling head runs as a network: the kernels say something else");
+            tracing::info!(
+                apart,
+                largest,
+                "the pooling head runs as a network: the kernels say something else"
+            );
         }
         Ok(())
     }
@@ -147,7 +152,7 @@ impl FrameLevel {
         let outcome = in_batches(&mut rungs, rows.len(), usual, |range, count, shape| {
             let (rows, weights) = (&rows[range.clone()], &weights[range]);
             let failed = |error: BoardError| error.of_batch(TRUNK, rows.len());
-            let Rows { samples, starts, .. } = stage.send(board, TRUNK, rows, count)?;
+            let Rows { samples, starts } = stage.send(board, TRUNK, rows, count)?;
             let at = self.features.room(board, count * frames * bins).map_err(failed)?;
             let fbank = Launch::Fbank { samples, starts, out: at, rows: count, frames };
             board.launch(&fbank).map_err(failed)?;
@@ -274,7 +279,10 @@ impl Pooling<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the layer's two addresses come on top of what both ways take")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the layer's two addresses come on top of what both ways take"
+    )]
     fn by_kernels<B: Board>(
         &mut self,
         board: &mut B,

@@ -131,7 +131,8 @@ impl Network {
             board.release(self.fixed.swap_remove(at).output.at);
         }
         let lengths: Vec<usize> = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-        let output = Buffer::new(board, lengths.iter().product()).map_err(|e| e.of_batch(self.label, rows))?;
+        let output =
+            Buffer::new(board, lengths.iter().product()).map_err(|e| e.of_batch(self.label, rows))?;
         let ours = Output::Ours(Port { name: &self.output, shape: &lengths, at: output.at });
         match self.bind(board, given, length, ours) {
             Ok(binding) => {
@@ -153,21 +154,10 @@ impl Network {
         length: usize,
         output: Output<'_>,
     ) -> ort::Result<Binding> {
-        let ports: Vec<Port<'_>> = self
-            .inputs
-            .iter()
-            .zip(given)
-            .map(|(name, (at, shape))| Port { name, shape, at: *at })
-            .collect();
+        let ports: Vec<Port<'_>> =
+            self.inputs.iter().zip(given).map(|(name, (at, shape))| Port { name, shape, at: *at }).collect();
         let rows = given.first().map_or(0, |(_, shape)| shape[0]);
         let lengths = self.lengths.as_deref().map(|name| (name, vec![length as i64; rows]));
         Binding::new(&self.session, board.memory(), &ports, lengths, output)
-    }
-
-    /// Forgets every shape, and gives its memory back.
-    pub fn forget(&mut self, board: &mut impl Board) {
-        for fixed in self.fixed.drain(..) {
-            board.release(fixed.output.at);
-        }
     }
 }

@@ -6,18 +6,22 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cudarc::nvrtc::{result, sys};
 use sha2::{Digest as _, Sha256};
 
 use super::error::CudaError;
+use super::libraries;
 use crate::device::bundle::hex;
 use crate::diarize::fbank::Tables;
 
 /// All kernels, as one source.
-pub(super) const SOURCE: &str =
-    concat!(include_str!("kernels/gather.cu"), include_str!("kernels/fbank.cu"), include_str!("kernels/pooling.cu"));
+pub(super) const SOURCE: &str = concat!(
+    include_str!("kernels/gather.cu"),
+    include_str!("kernels/fbank.cu"),
+    include_str!("kernels/pooling.cu")
+);
 /// Their names.
 pub(super) const KERNELS: [&str; 5] = ["gather", "fbank", "centre", "pool", "project"];
 /// Largest machine code that is read back, bytes; ours has some ten thousand.
@@ -172,6 +176,28 @@ fn machine_code(program: sys::nvrtcProgram, machine: bool) -> Result<Vec<u8>, re
     // SAFETY: there is room for as many bytes as the call before said.
     unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast::<c_char>()) }.result()?;
     Ok(code)
+}
+
+/// Compiles the kernels, with the lengths of common features, for each of the architectures (`90` for sm_90), without a card;
+/// NVRTC comes from the folders. Gives what the compiler calls itself, and the sizes in bytes of machine code and PTX.
+///
+/// # Errors
+/// [`CudaError::Library`] without NVRTC; [`CudaError::Kernels`].
+pub fn try_out_all(
+    folders: &[PathBuf],
+    archs: &[i32],
+) -> Result<(String, Vec<(i32, usize, usize)>), CudaError> {
+    libraries::load_nvrtc(folders)?;
+    let (major, minor) = version()?;
+    let known = architectures()?;
+    let all = archs.iter().map(|arch| {
+        if known.contains(arch) {
+            try_out(*arch, Lengths::USUAL).map(|(code, ptx)| (*arch, code, ptx))
+        } else {
+            Err(failed(&format!("sm_{arch}"), format!("NVRTC {major}.{minor} knows {known:?}")))
+        }
+    });
+    Ok((format!("NVRTC {major}.{minor}"), all.collect::<Result<_, _>>()?))
 }
 
 /// Compiles for an architecture in both forms; gives their sizes in bytes: machine code, PTX.

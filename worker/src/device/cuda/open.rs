@@ -9,6 +9,7 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 
 use super::allocator;
 use super::card::{Card, CardPool, Shared};
+use super::check::{self, Checked};
 use super::driver::{Context, Described};
 use super::driver_pool::DriverPool;
 use super::engine::CudaEngine;
@@ -88,7 +89,12 @@ impl Found {
 ///
 /// # Errors
 /// See [`CudaError`].
-pub fn prepare(found: &Found, bundle: &Bundle, home: &Home, setup: &CudaSetup) -> Result<Prepared, CudaError> {
+pub fn prepare(
+    found: &Found,
+    bundle: &Bundle,
+    home: &Home,
+    setup: &CudaSetup,
+) -> Result<Prepared, CudaError> {
     let folder = found.library.parent().unwrap_or(Path::new("."));
     libraries::load_all(&libraries::folders(folder))?;
     let runtime = |what: &'static str| {
@@ -119,8 +125,7 @@ pub fn prepare(found: &Found, bundle: &Bundle, home: &Home, setup: &CudaSetup) -
         rows_min: ROWS_MIN,
         lanes: setup.lanes.unwrap_or(LANES).max(1),
     };
-    let shared =
-        Shared { context: found.context.clone(), ordinal: found.ordinal, pool, code: code.into() };
+    let shared = Shared { context: found.context.clone(), ordinal: found.ordinal, pool, code: code.into() };
     let name = found.described.name.clone();
     Ok(Prepared { shared, environment, bundle: Arc::new(bundle.clone()), limits, name })
 }
@@ -169,6 +174,24 @@ impl Prepared {
         Ok(engine)
     }
 
+    /// Runs every kernel against its reference, over at least two seconds of sound.
+    ///
+    /// # Errors
+    /// When the card refuses something.
+    pub fn check_kernels(&self, sound: &[f32]) -> Result<Vec<Checked>, CudaError> {
+        let m = &self.bundle.manifest;
+        let feature = m.embedding.feature.as_ref();
+        let mut fbank = feature.map(|feature| Fbank::new(feature, m.segmentation.sample_rate_hz));
+        let mut card = Card::new(&self.shared, card_memory(self.shared.ordinal)?, fbank.as_ref())?;
+        Ok(check::kernels(&mut card, fbank.as_mut(), sound)?)
+    }
+
+    /// ONNX Runtime, as it was loaded for the card.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Bounds of batches, and how many engines there are to be.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -191,6 +214,12 @@ impl Prepared {
     #[must_use]
     pub fn gauges(&self) -> Arc<dyn GaugeSource> {
         self.shared.pool.clone()
+    }
+
+    /// Most bytes of the card's pool that were in use at once.
+    #[must_use]
+    pub fn used_max(&self) -> u64 {
+        self.shared.pool.used_max()
     }
 
     /// How often memory was taken of the card's pool so far.

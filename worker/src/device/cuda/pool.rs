@@ -140,12 +140,6 @@ impl<P: DevicePool> Budgeted<P> {
     pub fn used_max(&self) -> u64 {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).used_max
     }
-
-    /// The bytes that it never exceeds.
-    #[must_use]
-    pub fn budget_bytes(&self) -> u64 {
-        self.budget_bytes
-    }
 }
 
 impl<P: DevicePool> GaugeSource for Budgeted<P> {

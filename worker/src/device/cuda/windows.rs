@@ -70,7 +70,7 @@ impl Windowed {
         in_batches(rungs, rows.len(), length == self.window, |range, count, shape| {
             let rows = &rows[range];
             let failed = |error: BoardError| error.of_batch(LABEL, rows.len());
-            let Rows { samples, starts, .. } = stage.send(board, LABEL, rows, count)?;
+            let Rows { samples, starts } = stage.send(board, LABEL, rows, count)?;
             let (axes, length) = match fbank {
                 None => ([count, length, 0], length),
                 Some(fbank) if layout == InputLayout::MelFrames => {
