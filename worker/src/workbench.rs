@@ -121,7 +121,7 @@ pub enum SetupError {
         source: LaneError,
     },
     /// A GPU was asked for, or is there and does not work.
-    #[error("no GPU can be used: {0}")]
+    #[error("no GPU can be used")]
     NoGpu(#[source] CudaError),
 }
 
