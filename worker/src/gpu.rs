@@ -81,8 +81,11 @@ impl Findings {
 pub fn compile(folders: &[PathBuf], archs: &[i32]) -> Result<Findings, GpuError> {
     let (compiler, all) = cuda::try_out_all(folders, archs)?;
     let mut findings = Findings::new();
-    for (arch, code, ptx) in all {
-        findings.add(true, &format!("sm_{arch}: {code} bytes of machine code, {ptx} of PTX ({compiler})"));
+    for cuda::Compiled { arch, code_bytes, ptx_bytes } in all {
+        findings.add(
+            true,
+            &format!("sm_{arch}: {code_bytes} bytes of machine code, {ptx_bytes} of PTX ({compiler})"),
+        );
     }
     Ok(findings)
 }

@@ -80,7 +80,7 @@ impl Prepared {
     ///
     /// # Errors
     /// Never.
-    pub fn engine<E>(&self) -> Result<NoEngine, E> {
+    pub fn engine(&self) -> Result<NoEngine, EngineError> {
         match self.0 {}
     }
 

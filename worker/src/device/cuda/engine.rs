@@ -59,7 +59,7 @@ struct Segmentation {
 /// The embedding network of either kind.
 enum Embedder {
     Windowed(Windowed),
-    FrameLevel(FrameLevel),
+    FrameLevel(Box<FrameLevel>),
 }
 
 impl Stage {
@@ -212,9 +212,12 @@ impl<B: Board> CudaEngine<B> {
             EmbeddingKind::Windowed { .. } => {
                 Embedder::Windowed(Windowed::load(&mut board, environment, bundle, embedding_rows)?)
             }
-            EmbeddingKind::FrameLevel { .. } => {
-                Embedder::FrameLevel(FrameLevel::load(&mut board, environment, bundle, embedding_rows)?)
-            }
+            EmbeddingKind::FrameLevel { .. } => Embedder::FrameLevel(Box::new(FrameLevel::load(
+                &mut board,
+                environment,
+                bundle,
+                embedding_rows,
+            )?)),
         };
         let segmentation = Segmentation {
             network,

@@ -83,6 +83,8 @@ fn it_gives_the_numbers_of_the_cpu_engine() {
                 assert!(ours.trunk(&rows, &mut a).is_err());
             }
             EmbeddingKind::FrameLevel { trunk_channels, .. } => {
+                let Embedder::FrameLevel(network) = &ours.embedder else { panic!("the manifest says so") };
+                assert!(network.pooling.dense.is_some(), "our own heads are taken apart");
                 let frames = m.segmentation.frames as usize;
                 let weights: Vec<f32> =
                     (0..3 * speakers * frames).map(|i| f32::from(u8::from((i / 50) % 3 != 1))).collect();
@@ -146,25 +148,40 @@ fn after_warm_up_full_batches_allocate_nothing() {
 #[test]
 fn without_memory_batches_are_halved_and_the_rows_still_arrive() {
     for_each_bundle(|environment, bundle| {
-        let s = &bundle.manifest.segmentation;
-        let window = s.window_samples as usize;
+        let window = bundle.manifest.segmentation.window_samples as usize;
         let sound = selftest::signal(window + 7 * 16_000, 16_000);
-        // Room for four rows, and not for eight: samples, rows and scores of eight do not fit.
-        let budget =
-            4 * (6 * window + 200_000) as u64 + (bundle.manifest.embedding.dimension * 64) as u64 * 4096;
-        let (environment, bundle, frames) = (environment.clone(), bundle.clone(), s.frames as usize);
+        let starts: Vec<usize> = (0..8).map(|i| i * 16_000).collect();
+        let rows: Vec<&[f32]> = starts.iter().map(|start| &sound[*start..][..window]).collect();
+        let with_plenty = |rows: &[&[f32]]| {
+            let (mut ours, mut out) = (engine(environment, bundle, FakePool::new()), Vec::new());
+            ours.segment(rows, &mut out).expect("there is memory");
+            (ours.board().pool.used_max(), out)
+        };
+        let ((four, _), (eight, expected)) = (with_plenty(&rows[..4]), with_plenty(&rows));
+        // Room for four rows, and not for eight.
+        let budget = four.midpoint(eight);
+        let board = HostBoard::new(&bundle.manifest, FakePool::new(), budget);
+        let mut ours = CudaEngine::load(board, environment, bundle, LIMITS).expect("the networks load");
+        let mut out = Vec::new();
+        let error = ours.segment(&rows, &mut out).expect_err("eight rows do not fit");
+        assert!(matches!(error, EngineError::OutOfMemory { rows: 8 }), "{error}");
+        assert_eq!(ours.segmentation.rungs.full(), 4, "for good");
+        out.clear();
+        ours.segment(&rows, &mut out).expect("four fit");
+        assert_eq!(out.len(), expected.len());
+        assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+
+        // The same through the queue, which is what jobs see.
+        let (environment, bundle) = (environment.clone(), bundle.clone());
         let factory = move || {
             let board = HostBoard::new(&bundle.manifest, FakePool::new(), budget);
             CudaEngine::load(board, &environment, &bundle, LIMITS)
         };
-        let Ok(device) = Device::start(vec![factory], LIMITS) else { return };
-        let rows = DeviceRows {
-            samples: sound.into(),
-            starts: (0..8).map(|i| i * 16_000).collect(),
-            length: window,
-        };
+        let device =
+            Device::start(vec![factory], LIMITS).map_err(|error| error.to_string()).expect("it starts");
+        let rows = DeviceRows { samples: sound.clone().into(), starts, length: window };
         let answer = device.submit(Which::Segmentation, rows).wait().expect("four rows fit");
-        assert!(answer.values.len().is_multiple_of(8 * frames) && !answer.values.is_empty());
+        assert_eq!(answer.values.len(), expected.len());
     });
 }
 

@@ -3,7 +3,7 @@
 //! | layer | files | `unsafe` |
 //! | --- | --- | --- |
 //! | pure | `staging` (ring of buffers, what to send), `rungs` (batch shapes), `head` (a pooling head taken apart), `features` (tables of the kernels), `reference` (kernels in f64), `pool` (the budget) | none |
-//! | engine | `engine`, `windows`, `locals`, `network`, `memory`, over the port `board` | none |
+//! | engine | `engine`, `windows`, `locals`, `pooling`, `network`, `memory`, over the port `board` | none |
 //! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc`, `libraries` | calls of C |
 //! | ONNX Runtime | `allocator` (its memory from our pool), `binding` (networks over memory of ours) | calls of C |
 //! | opening | `open` (from a machine to engines), `check` (kernels on the card), `error` | none |
@@ -33,6 +33,7 @@ mod network;
 mod nvrtc;
 mod open;
 mod pool;
+mod pooling;
 mod reference;
 mod rungs;
 mod staging;
@@ -43,5 +44,5 @@ pub use check::Checked;
 pub use engine::CudaEngine;
 pub use error::CudaError;
 pub use libraries::LIBRARIES_VARIABLE;
-pub use nvrtc::try_out_all;
+pub use nvrtc::{Compiled, try_out_all};
 pub use open::{CudaSetup, Found, Prepared, look, prepare};

@@ -178,21 +178,29 @@ fn machine_code(program: sys::nvrtcProgram, machine: bool) -> Result<Vec<u8>, re
     Ok(code)
 }
 
+/// What an architecture's kernels came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compiled {
+    /// `90` for sm_90.
+    pub arch: i32,
+    /// Bytes of machine code.
+    pub code_bytes: usize,
+    /// Bytes of PTX.
+    pub ptx_bytes: usize,
+}
+
 /// Compiles the kernels, with the lengths of common features, for each of the architectures (`90` for sm_90), without a card;
 /// NVRTC comes from the folders. Gives what the compiler calls itself, and the sizes in bytes of machine code and PTX.
 ///
 /// # Errors
 /// [`CudaError::Library`] without NVRTC; [`CudaError::Kernels`].
-pub fn try_out_all(
-    folders: &[PathBuf],
-    archs: &[i32],
-) -> Result<(String, Vec<(i32, usize, usize)>), CudaError> {
+pub fn try_out_all(folders: &[PathBuf], archs: &[i32]) -> Result<(String, Vec<Compiled>), CudaError> {
     libraries::load_nvrtc(folders)?;
     let (major, minor) = version()?;
     let known = architectures()?;
     let all = archs.iter().map(|arch| {
         if known.contains(arch) {
-            try_out(*arch, Lengths::USUAL).map(|(code, ptx)| (*arch, code, ptx))
+            try_out(*arch, Lengths::USUAL)
         } else {
             Err(failed(&format!("sm_{arch}"), format!("NVRTC {major}.{minor} knows {known:?}")))
         }
@@ -200,8 +208,8 @@ pub fn try_out_all(
     Ok((format!("NVRTC {major}.{minor}"), all.collect::<Result<_, _>>()?))
 }
 
-/// Compiles for an architecture in both forms; gives their sizes in bytes: machine code, PTX.
-pub(super) fn try_out(arch: i32, lengths: Lengths) -> Result<(usize, usize), CudaError> {
+/// Compiles for an architecture in both forms.
+pub(super) fn try_out(arch: i32, lengths: Lengths) -> Result<Compiled, CudaError> {
     let (sm, compute) = (format!("sm_{arch}"), format!("compute_{arch}"));
     let code = compile(&sm, &options(&sm, lengths))?;
     let ptx = compile(&compute, &options(&compute, lengths))?;
@@ -209,7 +217,7 @@ pub(super) fn try_out(arch: i32, lengths: Lengths) -> Result<(usize, usize), Cud
     match KERNELS.iter().find(|name| !text.contains(&format!(".entry {name}("))) {
         Some(missing) => Err(failed(&compute, format!("there is no kernel `{missing}` in it"))),
         None if code.is_empty() => Err(failed(&sm, "there is no machine code in it".to_owned())),
-        None => Ok((code.len(), ptx.len())),
+        None => Ok(Compiled { arch, code_bytes: code.len(), ptx_bytes: ptx.len() }),
     }
 }
 
