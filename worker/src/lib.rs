@@ -20,6 +20,11 @@ pub mod doctor;
 pub mod enroll;
 #[cfg(feature = "fleet")]
 pub mod fetch;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+#[cfg(all(feature = "ort", not(feature = "cuda")))]
+#[path = "gpu_absent.rs"]
+pub mod gpu;
 #[cfg(feature = "ort")]
 pub mod job;
 #[cfg(feature = "fleet")]

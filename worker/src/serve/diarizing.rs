@@ -36,7 +36,7 @@ impl Diarizing {
         let manifest = &bench.bundle.manifest;
         let badge = Badge {
             device: bench.device_name.clone(),
-            device_name: processor(),
+            device_name: bench.gpu_name.clone().unwrap_or_else(processor),
             bundle: manifest.name.clone(),
             version: manifest.version.clone(),
         };
