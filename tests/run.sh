@@ -111,6 +111,7 @@ check 'a call of two channels' tests/cli/call.sh "$bin" tests/audio "$tmp/call"
 check 'doctor' tests/cli/doctor.sh "$bin"
 check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"
+check 'the dashboard in a browser' tests/browser/dashboard.sh "$bin" "$tmp/dashboard"
 grep SKIPPED "$tmp/log" || true
 
 if [[ -d $shared/audio ]]; then
