@@ -125,6 +125,7 @@ check 'errors say what to do' tests/cli/errors.sh "$bin" "$tmp/errors"
 check 'kernels compile for every GPU' tests/gpu/kernels.sh "$bin" "$CARGO_TARGET_DIR/test-gpu"
 grep SKIPPED "$tmp/log" || true
 check 'timeline.html in a browser' tests/browser/run.sh "$bin" "$tmp/browser"
+check 'the dashboard in a browser' tests/browser/dashboard.sh "$bin" "$tmp/dashboard"
 grep SKIPPED "$tmp/log" || true
 check 'a real Prometheus, and a killed worker' tests/observe/prometheus.sh "$bin" "$tmp/observe"
 grep SKIPPED "$tmp/log" || true

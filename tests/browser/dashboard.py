@@ -228,6 +228,7 @@ def path(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, Path], 
     page.wait_for(f"document.getElementById('job-name').textContent === {json.dumps(files['sound'].name)} && document.activeElement.id === 'job-name'")
     page.wait_for("document.querySelector('#timeline iframe') && document.getElementById('timeline-note').hidden")
     page.wait_in_frame("document.querySelectorAll('#labels button').length > 0")
+    checks.that(page.in_frame("document.querySelector('h1').textContent") == files["sound"].name, "the timeline has another's name")
     checks.that(page.in_frame("self.origin") == "null", "the timeline has an origin")
     walls = "(() => { const tried = [() => parent.document.body, () => sessionStorage.length, () => document.cookie, () => top.location.href]; return tried.filter((t) => { try { t(); return true; } catch { return false; } }).length; })()"
     checks.that(page.in_frame(walls) == 0, "the timeline reaches beyond its frame")
