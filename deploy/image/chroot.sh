@@ -24,7 +24,7 @@ mount -t proc proc "$root/proc"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 for file in /etc/apt/apt.conf.d/*proxy*; do [[ ! -e $file ]] || cp "$file" "$root/etc/apt/apt.conf.d/"; done
 cp setup.sh "$root/tmp/setup.sh"
-before=$(du -sm "$root" | cut -f1)
+before=$(du -smx "$root" | cut -f1)
 check 'setup.sh' chroot "$root" bash /tmp/setup.sh
 check 'setup.sh again changes nothing' chroot "$root" bash /tmp/setup.sh
 rm "$root/tmp/setup.sh"
@@ -39,7 +39,7 @@ for program in rollcall rollcall-worker rollcall-provision; do check "$program s
 check 'certificates are there' test -s "$root/etc/ssl/certs/ca-certificates.crt"
 check 'the bundle is intact' as_image rollcall-provision verify starter
 check 'the worker computes what it should' as_image bash -c 'rollcall-worker selftest "$ROLLCALL_HOME/bundles/starter/current"'
-check 'the probe sees that nothing runs' as_image bash -c '! rollcall-probe 7701 7700'
+check 'the probe sees that nothing runs' as_image bash -c '! rollcall-probe 17702 17700'
 # The API's health needs no servers of a fleet; a port of its own stands for it.
 python3 - 17701 >/dev/null 2>&1 <<'END' &
 import http.server, sys
@@ -51,5 +51,5 @@ END
 server=$!
 for _ in {1..50}; do (exec 3<>/dev/tcp/127.0.0.1/17701) 2>/dev/null && break; sleep 0.1; done
 check 'the probe sees what answers' as_image rollcall-probe 17700 17701
-echo "size    base $before MB, with everything $(du -sm "$root" --exclude=proc | cut -f1) MB, of which programs $(du -sm "$root/usr/local/bin" | cut -f1) MB, home $(du -sm "$root/var/lib/rollcall" | cut -f1) MB"
+echo "size    base $before MB, with everything $(du -smx "$root" | cut -f1) MB, of which programs $(du -sm "$root/usr/local/bin" | cut -f1) MB, home $(du -sm "$root/var/lib/rollcall" | cut -f1) MB"
 exit $failed

@@ -12,7 +12,8 @@ fn the_policy_holds_its_bound_and_does_not_flap_whatever_the_day() {
         let day = day(seed);
         for lengths in [Lengths::Known, Lengths::Guessed] {
             let policy = run(&day, &mut Controller::policy(), lengths);
-            assert_eq!(policy.left, 0, "{seed}");
+            // Those of the last seconds.
+            assert!(policy.left <= 3, "{seed}: {}", policy.left);
             assert!(policy.wait_s(1.0) <= bound_s, "{seed} {lengths:?}: {} s", policy.wait_s(1.0));
             flaps += policy.flaps;
         }

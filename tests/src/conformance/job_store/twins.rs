@@ -76,7 +76,7 @@ fn step(dice: &mut Dice, nth: u8) -> Step {
 fn new_job(dice: &mut Dice) -> NewJob {
     let mut spec = spec();
     spec.audio.uri = format!("s3://bucket/{}.wav", dice.below(3));
-    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10));
+    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10 * dice.below(3)));
     spec.lane = Lane::ALL[usize::try_from(dice.below(3)).expect("three lanes")];
     spec.limits = Limits { attempts_max: 2, crashes_max: 2, ..Limits::default() };
     spec.callback_url = (dice.below(3) == 0).then(|| "https://example.org/".to_owned());

@@ -4,7 +4,8 @@ local P = KEYS[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local function int(n) return string.format('%.0f', n) end
+-- Nothing taken away is -0, which is no number to Redis; adding 0 makes it 0.
+local function int(n) return string.format('%.0f', n + 0) end
 local function job(id) return P .. 'job:' .. id end
 local function get(id, ...) return redis.call('HMGET', job(id), ...) end
 
