@@ -58,7 +58,7 @@ struct Segmentation {
 
 /// The embedding network of either kind.
 enum Embedder {
-    Windowed(Windowed),
+    Windowed(Box<Windowed>),
     FrameLevel(Box<FrameLevel>),
 }
 
@@ -210,7 +210,7 @@ impl<B: Board> CudaEngine<B> {
         let embedding_rows = Rungs::new(limits.embedding_rows_max);
         let embedder = match &m.embedding.kind {
             EmbeddingKind::Windowed { .. } => {
-                Embedder::Windowed(Windowed::load(&mut board, environment, bundle, embedding_rows)?)
+                Embedder::Windowed(Box::new(Windowed::load(&mut board, environment, bundle, embedding_rows)?))
             }
             EmbeddingKind::FrameLevel { .. } => Embedder::FrameLevel(Box::new(FrameLevel::load(
                 &mut board,
