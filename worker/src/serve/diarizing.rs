@@ -71,7 +71,7 @@ impl Craft for Diarizing {
         Some(DeviceReading {
             engines: device.lanes(),
             done: Network::ALL.map(|network| (network, device.tally().done(network))).to_vec(),
-            memory: None,
+            memory: device.gauges(),
             utilization: None,
         })
     }
