@@ -460,6 +460,11 @@ def with_keys(page: Dashboard, fleet: Fleet, checks: Checks, uri_job: str, shots
     server = fleet.start("rollcall", *serve)
     answers(port)
     page.wait_for("document.getElementById('link').dataset.state === 'live' && document.getElementById('notice').hidden", 40)
+    # A server that says nothing any more is as good as gone, though its connections stand.
+    server.send_signal(signal.SIGSTOP)
+    page.wait_for("document.getElementById('link').dataset.state === 'lost'", 40)
+    server.send_signal(signal.SIGCONT)
+    page.wait_for("document.getElementById('link').dataset.state === 'live' && document.getElementById('notice').hidden", 40)
     clean(page, checks, url, r"status of 40[13]|ERR_CONNECTION|ERR_INCOMPLETE|ERR_ABORTED|ERR_EMPTY")
     fleet.stop(server)
 
