@@ -80,6 +80,12 @@ impl Stage {
         Ok(Rows { samples, starts })
     }
 
+    /// Gives its memory back.
+    pub fn release(&mut self, board: &mut impl Board) {
+        self.samples.release(board);
+        self.starts.release(board);
+    }
+
     /// Sends rows one behind the other, each whole.
     pub fn send_whole<B: Board>(
         &mut self,
@@ -133,6 +139,11 @@ pub(super) fn take<B: Board>(
     }
 }
 
+/// Whether a batch found no memory; what was taken for it has to go back then.
+pub(super) fn starved(outcome: &Result<(), EngineError>) -> bool {
+    matches!(outcome, Err(EngineError::OutOfMemory { .. }))
+}
+
 /// Runs rows batch by batch, no batch larger than memory allows; a batch that finds none halves those to come.
 pub(super) fn in_batches(
     rungs: &mut Rungs,
@@ -168,7 +179,7 @@ impl Segmentation {
         let length = rows.first().map_or(0, |row| row.len());
         let usual = length == self.window;
         let Self { network, rungs, input, frames, classes, .. } = self;
-        in_batches(rungs, rows.len(), usual, |range, count, shape| {
+        let outcome = in_batches(rungs, rows.len(), usual, |range, count, shape| {
             let rows = &rows[range];
             let sent = stage.send(board, LABEL, rows, count)?;
             let failed = |error: super::board::BoardError| error.of_batch(LABEL, rows.len());
@@ -188,7 +199,13 @@ impl Segmentation {
                 }
                 take(board, LABEL, at, rows.len() * found[1] as usize * *classes, out)
             })
-        })
+        });
+        if starved(&outcome) {
+            network.forget(board);
+            input.release(board);
+            stage.release(board);
+        }
+        outcome
     }
 }
 

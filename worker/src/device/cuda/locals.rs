@@ -4,7 +4,7 @@ use common::model::manifest::EmbeddingKind;
 use ort::environment::Environment;
 
 use super::board::{Board, BoardError, Launch};
-use super::engine::{Rows, Stage, in_batches, take};
+use super::engine::{Rows, Stage, in_batches, starved, take};
 use super::memory::Growing;
 use super::network::{Network, Shape};
 use super::pooling::{Axes, Pooling, TrunkOutput};
@@ -97,6 +97,12 @@ impl FrameLevel {
             })
         });
         self.rungs = rungs;
+        if starved(&outcome) {
+            self.trunk.forget(board);
+            self.pooling.release(board);
+            self.features.release(board);
+            stage.release(board);
+        }
         outcome
     }
 

@@ -38,4 +38,11 @@ impl Growing {
             }
         }
     }
+
+    /// Gives it back: after a batch that found no memory, so that a smaller one finds some.
+    pub fn release(&mut self, board: &mut impl Board) {
+        if let Some(buffer) = self.0.take() {
+            board.release(buffer.at);
+        }
+    }
 }

@@ -160,4 +160,11 @@ impl Network {
         let lengths = self.lengths.as_deref().map(|name| (name, vec![length as i64; rows]));
         Binding::new(&self.session, board.memory(), &ports, lengths, output)
     }
+
+    /// Forgets every shape, and gives its memory back.
+    pub fn forget(&mut self, board: &mut impl Board) {
+        for fixed in self.fixed.drain(..) {
+            board.release(fixed.output.at);
+        }
+    }
 }

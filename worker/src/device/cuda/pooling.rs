@@ -135,6 +135,20 @@ impl Pooling {
         Ok(())
     }
 
+    /// Gives back what batches took; the layer stays.
+    pub fn release(&mut self, board: &mut impl Board) {
+        self.head.forget(board);
+        let of_batches = [
+            &mut self.features,
+            &mut self.weights,
+            &mut self.pooled,
+            &mut self.embedded,
+            &mut self.frame_of.0,
+        ];
+        of_batches.into_iter().for_each(|buffer| buffer.release(board));
+        self.frame_of.1 = (0, 0);
+    }
+
     /// Embeddings of rows of trunk output that come from the host.
     pub fn of_rows<B: Board>(
         &mut self,

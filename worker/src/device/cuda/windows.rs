@@ -4,7 +4,7 @@ use common::model::manifest::{EmbeddingKind, InputLayout};
 use ort::environment::Environment;
 
 use super::board::{Board, BoardError, Launch};
-use super::engine::{Rows, Stage, in_batches, take};
+use super::engine::{Rows, Stage, in_batches, starved, take};
 use super::memory::Growing;
 use super::network::Network;
 use super::rungs::Rungs;
@@ -67,7 +67,7 @@ impl Windowed {
         let length = rows.first().map_or(0, |row| row.len());
         let Self { network, rungs, features, input, fbank, dimension, .. } = self;
         let (layout, dimension) = (self.layout, *dimension);
-        in_batches(rungs, rows.len(), length == self.window, |range, count, shape| {
+        let outcome = in_batches(rungs, rows.len(), length == self.window, |range, count, shape| {
             let rows = &rows[range];
             let failed = |error: BoardError| error.of_batch(LABEL, rows.len());
             let Rows { samples, starts } = stage.send(board, LABEL, rows, count)?;
@@ -103,6 +103,13 @@ impl Windowed {
                 }
                 take(board, LABEL, at, rows.len() * dimension, out)
             })
-        })
+        });
+        if starved(&outcome) {
+            network.forget(board);
+            features.release(board);
+            input.release(board);
+            stage.release(board);
+        }
+        outcome
     }
 }
