@@ -139,7 +139,10 @@ async fn a_voice_is_learnt_and_recognised() {
 
     let after = fleet.submit(JobSpec::diarize(source)).await;
     let record = fleet.ended(after).await;
-    assert!(record.result.as_ref().unwrap().voices.is_some(), "the result says which voices it was made with");
+    assert!(
+        record.result.as_ref().unwrap().voices.is_some(),
+        "the result says which voices it was made with"
+    );
     let names = async |job| {
         let json = fleet.document(job, "segments.json").await.unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
