@@ -25,15 +25,18 @@ def write(path, frames):
     with wave.open(path, "wb") as w:
         w.setnchannels(1); w.setsampwidth(source.getsampwidth()); w.setframerate(rate)
         w.writeframes(frames)
-everybody = [span for of in spans.values() for span in of]
-def alone(span, name):
-    return all(span[1] <= s or e <= span[0] for other in spans if other != name for s, e in spans[other])
-mine = {name: cut([span for span in of if alone(span, name)]) for name, of in spans.items()}
+def alone(name):
+    """Where nobody else speaks."""
+    parts = list(spans[name])
+    for s, e in (span for other in spans if other != name for span in spans[other]):
+        parts = [part for x, y in parts for part in ((x, min(y, s)), (max(x, e), y)) if part[1] > part[0]]
+    return parts
+mine = {name: cut(alone(name)) for name in spans}
 write(f"{out}/known/Anna.wav", mine["anna"])
 write(f"{out}/known/Robert B.wav", mine["robert"])
 write(f"{out}/monologue.wav", mine["anna"] * 3)
 write(f"{out}/short/Anna.wav", mine["anna"][: 2 * rate * 6])
-write(f"{out}/both/Two.wav", cut(everybody))
+write(f"{out}/both/Two.wav", mine["anna"] + mine["ewan"])
 PY
 run() { "$bin/rollcall-worker" run --json --formats json,srt,txt,rttm "$@"; }
 run --speakers "$out/known" --out "$out/named" "$audio/sample.wav" "$out/monologue.wav" >"$out/lines" 2>"$out/said"

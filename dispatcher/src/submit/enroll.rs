@@ -7,8 +7,8 @@ use common::port::job_store::{JobStore, NewJob};
 use common::speech::voice;
 
 use super::error::SubmitError;
-use super::gather::Gatherer;
-use super::{Event, Outcome, Ports, Submitted, Terms, bundle, reachable};
+use super::gather::{Found, Gatherer};
+use super::{Event, Outcome, Ports, Submitted, Terms, bundle, name_file, reachable};
 use crate::command::error::FleetError;
 use crate::relay;
 
@@ -58,7 +58,11 @@ pub async fn enroll<J: JobStore, B: Broker>(
     let Some(audio) = sources.pop() else {
         return Err(SubmitError::Nothing { name: lesson.audio.join(" "), shallow: !terms.recursive });
     };
-    let spec = JobSpec { bundle: lesson.bundle.clone(), ..JobSpec::enroll(&lesson.name, audio, more) };
+    let mut tags = std::collections::BTreeMap::new();
+    if let Some(Found::File { path }) = found.first() {
+        name_file(&mut tags, path);
+    }
+    let spec = JobSpec { bundle: lesson.bundle.clone(), tags, ..JobSpec::enroll(&lesson.name, audio, more) };
     spec.check()?;
     let job = NewJob {
         id: JobId::new(ports.clock.now(), ports.random.bytes()),

@@ -128,13 +128,15 @@ impl Bands {
         let (noise, own, other) = (&self.noise[own], &self.rows[own], &self.rows[other]);
         let end = (step + NEAR + 1).saturating_sub(self.first).min(own.len());
         let (mut all, mut left) = (0f64, 0f64);
-        for row in step.saturating_sub(NEAR).saturating_sub(self.first)..end {
+        let begin = step.saturating_sub(NEAR).saturating_sub(self.first).min(end);
+        for (row, bands) in own.range(begin..end).enumerate() {
+            let row = begin + row;
             let Some(source) = row.checked_sub(leak.delay) else { continue };
             for band in 0..BANDS {
                 let near = source.saturating_sub(1)..(source + 2).min(other.len());
                 let loudest = other.range(near).map(|row| f64::from(row[band])).fold(f64::MIN, f64::max);
                 let leaked = (loudest + leak.gains[band]).exp() * 10f64.powf(MARGIN_DB / 10.0);
-                let held = f64::from(own[row][band]).exp();
+                let held = f64::from(bands[band]).exp();
                 all += held;
                 if held > leaked + NOISE_FACTOR * f64::from(noise[band].low()) {
                     left += held;
