@@ -126,7 +126,6 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
             clean_share_min: 0.2,
             exact_max: 4_000,
         }),
-        voices: Default::default(),
     })
 }
 
