@@ -2,6 +2,7 @@
 
 mod jobs;
 mod service;
+mod speakers;
 mod submitting;
 
 use std::io;
@@ -71,7 +72,7 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
     let serves = matches!(command, Command::Serve(_));
     start_logging(settings, serves, serves || matches!(command, Command::Submit(_)))?;
     // Reading files, hashing and answering HTTP keep several threads busy; everything else waits on one connection.
-    let busy = matches!(command, Command::Submit(_) | Command::Serve(_));
+    let busy = matches!(command, Command::Submit(_) | Command::Speakers(_) | Command::Serve(_));
     let runtime = runtime(busy);
     runtime.block_on(async {
         let carried = traces::carry();
@@ -85,6 +86,7 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
             Command::Cancel(arguments) => jobs::cancel(&arguments, settings).await,
             Command::Retry(arguments) => jobs::retry(&arguments, settings).await,
             Command::Dead(command) => jobs::dead(command, settings).await,
+            Command::Speakers(command) => speakers::speakers(command, settings).await,
             Command::Queue(arguments) => queue(&arguments, settings).await,
             Command::Workers(arguments) => workers(arguments.json, settings).await,
             Command::Serve(arguments) => service::serve(&arguments, settings).await,

@@ -228,6 +228,7 @@ def path(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, Path], 
     page.wait_for(f"document.getElementById('job-name').textContent === {json.dumps(files['sound'].name)} && document.activeElement.id === 'job-name'")
     page.wait_for("document.querySelector('#timeline iframe') && document.getElementById('timeline-note').hidden")
     page.wait_in_frame("document.querySelectorAll('#labels button').length > 0")
+    checks.that(page.in_frame("document.querySelector('h1').textContent") == files["sound"].name, "the timeline has another's name")
     checks.that(page.in_frame("self.origin") == "null", "the timeline has an origin")
     walls = "(() => { const tried = [() => parent.document.body, () => sessionStorage.length, () => document.cookie, () => top.location.href]; return tried.filter((t) => { try { t(); return true; } catch { return false; } }).length; })()"
     checks.that(page.in_frame(walls) == 0, "the timeline reaches beyond its frame")
@@ -255,7 +256,7 @@ def path(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, Path], 
     letter = page.run("document.querySelector('#dead-table tbody tr a').hash.split('/').pop()")
     token = fleet.record(letter)["token"]
     page.press_on("#dead-table tbody tr button:not([hidden])")
-    page.wait_for("/ is (available|running) again/.test(document.getElementById('live').textContent)")
+    page.wait_for("/ is [a-z]+ again/.test(document.getElementById('live').textContent)")
     page.wait_for("true")
     until = time.monotonic() + 30
     while fleet.record(letter)["token"] == token and time.monotonic() < until:
@@ -313,7 +314,7 @@ def by_keyboard(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, 
     page.wait_for("document.getElementById('filter-state').value === 'discarded'")
     checks.that(page.tab_to("#dead-table tbody button"), "requeueing is not reached")
     page.press("Enter")
-    page.wait_for("/ is (available|running) again/.test(document.getElementById('live').textContent)")
+    page.wait_for("/ is [a-z]+ again/.test(document.getElementById('live').textContent)")
     checks.that(page.run("document.activeElement !== document.body"), "the focus is lost with the button")
     clean(page, checks, fleet.url)
 
@@ -446,7 +447,7 @@ def with_keys(page: Dashboard, fleet: Fleet, checks: Checks, uri_job: str, shots
     page.press("Enter")
     page.wait_for("document.getElementById('link').dataset.state === 'live' && document.querySelectorAll('#dead-table tbody tr').length > 0")
     page.press_on("#dead-table tbody tr button:not([hidden])")
-    page.wait_for("/ is (available|running) again/.test(document.getElementById('live').textContent)")
+    page.wait_for("/ is [a-z]+ again/.test(document.getElementById('live').textContent)")
     checks.that(all(address.startswith(url + "/v1/") for address in page.keyed) and page.keyed, f"the key went elsewhere: {page.keyed[:3]}")
 
     server.kill()
@@ -458,6 +459,11 @@ def with_keys(page: Dashboard, fleet: Fleet, checks: Checks, uri_job: str, shots
         page.shoot(shots / "lost.png")
     server = fleet.start("rollcall", *serve)
     answers(port)
+    page.wait_for("document.getElementById('link').dataset.state === 'live' && document.getElementById('notice').hidden", 40)
+    # A server that says nothing any more is as good as gone, though its connections stand.
+    server.send_signal(signal.SIGSTOP)
+    page.wait_for("document.getElementById('link').dataset.state === 'lost'", 40)
+    server.send_signal(signal.SIGCONT)
     page.wait_for("document.getElementById('link').dataset.state === 'live' && document.getElementById('notice').hidden", 40)
     clean(page, checks, url, r"status of 40[13]|ERR_CONNECTION|ERR_INCOMPLETE|ERR_ABORTED|ERR_EMPTY")
     fleet.stop(server)

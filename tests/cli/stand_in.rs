@@ -147,6 +147,7 @@ impl Work for Worker {
             audio: Duration::from_secs(4),
             audio_sha256: Some(ContentDigest::of(&content)),
             bundle: Some("starter@1".to_owned()),
+            voices: None,
         })
     }
 }

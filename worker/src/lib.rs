@@ -16,8 +16,15 @@ pub mod device;
 pub mod diarize;
 #[cfg(feature = "ort")]
 pub mod doctor;
+#[cfg(feature = "ort")]
+pub mod enroll;
 #[cfg(feature = "fleet")]
 pub mod fetch;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+#[cfg(all(feature = "ort", not(feature = "cuda")))]
+#[path = "gpu_absent.rs"]
+pub mod gpu;
 #[cfg(feature = "ort")]
 pub mod job;
 #[cfg(feature = "fleet")]
@@ -25,6 +32,8 @@ pub mod lease_keeper;
 pub mod listen;
 #[cfg(feature = "fleet")]
 pub mod metrics;
+#[cfg(feature = "ort")]
+pub mod monologue;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;
@@ -40,5 +49,7 @@ pub mod serve;
 pub mod serve;
 #[cfg(feature = "fleet")]
 pub mod supervise;
+#[cfg(feature = "ort")]
+pub mod voices;
 #[cfg(feature = "ort")]
 pub mod workbench;

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub use super::digest::{ContentDigest, ContentDigestError};
 use super::lane::Lane;
 use super::trace::TraceContext;
+use crate::speech::voice;
 
 /// Longest URI of audio, transcript, output and callback, bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -35,6 +36,8 @@ pub enum JobKind {
     Enroll {
         /// The voice's name.
         name: String,
+        /// Further recordings of the person, besides the job's audio.
+        more: Vec<SourceRef>,
     },
 }
 
@@ -248,6 +251,9 @@ pub enum SpecError {
         /// Most.
         max: u32,
     },
+    /// A name that a voice may not have.
+    #[error("{}", voice::VoiceError::Name)]
+    VoiceName,
     /// Formats are missing, repeated or unsorted.
     #[error("formats must be sorted, different and at least one")]
     Formats,
@@ -271,13 +277,24 @@ impl JobSpec {
         }
     }
 
+    /// Learning the voice `name` from recordings, the first of which is `audio`, with every default.
+    #[must_use]
+    pub fn enroll(name: &str, audio: SourceRef, more: Vec<SourceRef>) -> Self {
+        Self { kind: JobKind::Enroll { name: name.to_owned(), more }, ..Self::diarize(audio) }
+    }
+
     /// Whether every part keeps its bounds.
     ///
     /// # Errors
     /// The first part that does not.
     pub fn check(&self) -> Result<(), SpecError> {
-        if let JobKind::Enroll { name } = &self.kind {
-            text("the voice name", name, NAME_BYTES_MAX)?;
+        if let JobKind::Enroll { name, more } = &self.kind {
+            if !voice::is_voice_name(name) {
+                return Err(SpecError::VoiceName);
+            }
+            let recordings = more.len() as u64 + 1;
+            number("the number of recordings", recordings, 1, voice::RECORDINGS_MAX as u64)?;
+            more.iter().try_for_each(|source| text("the audio uri", &source.uri, URI_BYTES_MAX))?;
         }
         text("the audio uri", &self.audio.uri, URI_BYTES_MAX)?;
         for (field, value) in [("callback_url", &self.callback_url), ("output", &self.output)] {
@@ -363,6 +380,13 @@ impl CacheKey {
         }
     }
 
+    /// The same where `voices` are known: a result names them, so it serves nobody who knows others. Where none are, no
+    /// digest is, and the key is the one above.
+    #[must_use]
+    pub fn with_voices(self, voices: Option<ContentDigest>) -> Self {
+        voices.map_or(self, |voices| Self(ContentDigest::of(format!("{}\n{voices}", self.0).as_bytes())))
+    }
+
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn to_text(self) -> String {
@@ -407,7 +431,16 @@ mod tests {
         assert!(!ok(&|s| s.tags = BTreeMap::from([("k".into(), "v".repeat(TAG_VALUE_BYTES_MAX + 1))])));
         assert!(!ok(&|s| s.options.formats.clear()));
         assert!(!ok(&|s| s.options.formats = vec![DocumentFormat::Json, DocumentFormat::Json]));
-        assert!(!ok(&|s| s.kind = JobKind::Enroll { name: String::new() }));
+        let enroll = |name: &str, more: usize| JobKind::Enroll {
+            name: name.into(),
+            more: vec![SourceRef::at("s3://b/b.wav"); more],
+        };
+        for name in ["", "../x", "a/b", &"n".repeat(voice::NAME_BYTES_MAX + 1)] {
+            assert!(!ok(&|s| s.kind = enroll(name, 0)), "{name}");
+        }
+        for (more, good) in [(0, true), (voice::RECORDINGS_MAX - 1, true), (voice::RECORDINGS_MAX, false)] {
+            assert_eq!(ok(&|s| s.kind = enroll("Ada", more)), good);
+        }
     }
 
     #[test]
@@ -443,5 +476,8 @@ mod tests {
         with_text.options.transcript = Some(SourceRef::at("s3://b/t.json"));
         assert_eq!(CacheKey::of(&with_text, audio, "starter@1"), None);
         assert_eq!(key.to_text().len(), 32);
+        let known = |text: &[u8]| key.with_voices(Some(ContentDigest::of(text)));
+        assert_eq!(key.with_voices(None), key);
+        assert!(known(b"a") != key && known(b"a") != known(b"b") && known(b"a") == known(b"a"));
     }
 }

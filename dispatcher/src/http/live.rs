@@ -17,7 +17,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use common::job::record::{JobRecord, JobState};
 use common::port::job_store::{JobFilter, JobStore as _, StoreResult};
-use futures::stream;
+use futures::{future, stream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// How far points of the history are apart.
 const POINT_EVERY: Duration = Duration::from_secs(5);
-/// Newest jobs whose changes are told, and as many running ones.
+/// Newest jobs whose changes are told, and as many running ones, until they end.
 const JOBS: usize = 100;
 /// How often silence is broken, so that whoever stands between does not end the connection.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -43,17 +43,12 @@ const ALIVE: Duration = Duration::from_secs(15);
 const STREAM_LASTS: Duration = Duration::from_secs(300);
 
 /// What is known of the fleet, and who is told.
+#[derive(Default)]
 pub struct Live {
     seen: watch::Sender<Arc<Snapshot>>,
     /// Somebody new listens.
     wake: Notify,
     history: Mutex<History>,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self { seen: watch::Sender::default(), wake: Notify::new(), history: Mutex::default() }
-    }
 }
 
 impl Live {
@@ -77,6 +72,13 @@ impl Live {
 
 /// Looks at the fleet until the service stops.
 pub async fn run(service: Service) {
+    tokio::select! {
+        () = follow(&service) => {}
+        () = service.stop.cancelled() => {}
+    }
+}
+
+async fn follow(service: &Service) {
     let live = &service.live;
     let mut point_due = Instant::now();
     loop {
@@ -87,23 +89,17 @@ pub async fn run(service: Service) {
             point_due = (point_due + POINT_EVERY).max(began);
         }
         if watched || point {
-            let queue = look(&service, watched).await;
+            let queue = look(service, watched).await;
             if let (true, Some(queue)) = (point, queue) {
                 let mut history = live.history.lock().unwrap_or_else(PoisonError::into_inner);
                 history.push((&queue).into());
             }
         }
         let next = if watched { (began + LOOK_EVERY).min(point_due) } else { point_due };
-        let pause = async {
-            sleep(LOOK_PAUSE).await;
-            tokio::select! {
-                () = sleep_until(next) => {}
-                () = live.wake.notified() => {}
-            }
-        };
+        sleep(LOOK_PAUSE).await;
         tokio::select! {
-            () = pause => {}
-            () = service.stop.cancelled() => return,
+            () = sleep_until(next) => {}
+            () = live.wake.notified() => {}
         }
     }
 }
@@ -133,16 +129,21 @@ async fn everything(service: &Service) -> StoreResult<(QueueDocument, Look)> {
     let jobs = &service.jobs;
     let (status, workers, newest, running) =
         futures::try_join!(jobs.status(), jobs.workers(), jobs.list(newest), jobs.list(running))?;
+    let mut seen = joined(newest, running);
+    // Of a job that ran and is in neither list any more, the end is told.
+    let before = service.live.seen.borrow().running();
+    let gone = before.iter().filter(|id| seen.iter().all(|record| record.id != **id));
+    let ended = future::try_join_all(gone.map(|id| jobs.get(*id))).await?;
+    seen = joined(seen, ended.into_iter().flatten().collect());
     let queue = QueueDocument::from(&status);
-    let look = Look::seen(&queue, workers, joined(newest, running), service.clock().monotonic());
+    let look = Look::seen(&queue, workers, seen, service.clock().monotonic());
     Ok((queue, look))
 }
 
-/// Both lists, the newest first, each job once. Where it changed between the two, the later one's word holds.
-fn joined(newest: Vec<JobRecord>, running: Vec<JobRecord>) -> Vec<JobRecord> {
-    let mut all = running;
-    all.extend(newest);
-    // Stable, so that of two the one of `running`, which came last, is kept.
+/// Both lists as one, the newest first, each job once. Where it changed between the two questions, one of the records is
+/// a moment old; the next look tells the other.
+fn joined(mut all: Vec<JobRecord>, more: Vec<JobRecord>) -> Vec<JobRecord> {
+    all.extend(more);
     all.sort_by_key(|record| std::cmp::Reverse(record.id));
     all.dedup_by_key(|record| record.id);
     all
@@ -182,8 +183,8 @@ impl Listener {
 /// The fleet as it changes. `queue` is the document of `/v1/queue`, each second; `workers` that of `/v1/workers`, when
 /// it changes and at least every two seconds; `job` the record of a job that changed, among the newest and the running
 /// ones; `problem` says that the job store does not answer. It ends after five minutes: ask again.
-#[utoipa::path(get, path = "/v1/events", tag = "fleet", responses(
-    (status = 200, description = "Server-sent events `queue`, `workers`, `job`, `problem`", content_type = "text/event-stream", body = String),
+#[utoipa::path(get, path = "/v1/events", operation_id = "fleet_events", tag = "fleet", responses(
+    (status = 200, description = "Server-sent events `queue`, `workers`, `job`, `problem`", content_type = "text/event-stream", body = serde_json::Value),
     (status = 503, description = "Too many streams", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub async fn events(State(service): State<Service>) -> Result<Response, Problem> {
@@ -198,7 +199,7 @@ pub async fn events(State(service): State<Service>) -> Result<Response, Problem>
 }
 
 /// The queue over the last hour, a point every five seconds, as far as this process has seen it.
-#[utoipa::path(get, path = "/v1/queue/history", tag = "fleet", responses(
+#[utoipa::path(get, path = "/v1/queue/history", operation_id = "queue_history", tag = "fleet", responses(
     (status = 200, description = "The points, the oldest first", body = HistoryDocument),
 ))]
 pub async fn history(State(service): State<Service>) -> Json<HistoryDocument> {
@@ -225,7 +226,7 @@ mod tests {
         let running = |n| record(n, JobState::Running);
         let all = joined(vec![available(9), available(8), available(7)], vec![running(8), running(2)]);
         let told: Vec<_> = all.iter().map(|record| (record.created_at.as_millis(), record.state)).collect();
-        let states = [JobState::Available, JobState::Running, JobState::Available, JobState::Running];
+        let states = [JobState::Available, JobState::Available, JobState::Available, JobState::Running];
         assert_eq!(told, [9, 8, 7, 2].into_iter().zip(states).collect::<Vec<_>>());
     }
 

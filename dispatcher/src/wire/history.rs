@@ -62,6 +62,7 @@ impl From<&QueueDocument> for PointDocument {
 mod tests {
     use common::clock::Timestamp;
     use common::port::job_store::{LaneDepth, QueueStatus};
+    use common::scaling::Load;
 
     use super::*;
 
@@ -74,6 +75,8 @@ mod tests {
             depth: [lane(1), lane(2), lane(3)],
             audio_waiting: Duration::from_secs(1800),
             completed_per_s: 1.5,
+            // All lengths are known: nothing is estimated.
+            load: Load { waiting_timed: 666, ..Load::default() },
             ..QueueStatus::default()
         };
         let history =

@@ -72,6 +72,8 @@ pub struct Limits {
     pub segmentation_rows_max: usize,
     /// Most rows in one batch of the embedding network, of its trunk or of its pooling.
     pub embedding_rows_max: usize,
+    /// Rows that a batch is never made smaller than when memory runs out; fewer go in only where fewer wait.
+    pub rows_min: usize,
     /// Engines that share the queue. When less waits than would fill them all, each takes an equal share, so that one
     /// short recording does not run on a single core.
     pub lanes: usize,
@@ -123,7 +125,7 @@ mod tests {
     }
 
     fn limits(lanes: usize) -> Limits {
-        Limits { segmentation_rows_max: 16, embedding_rows_max: 8, lanes }
+        Limits { segmentation_rows_max: 16, embedding_rows_max: 8, rows_min: 1, lanes }
     }
 
     #[test]

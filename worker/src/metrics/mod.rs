@@ -14,6 +14,7 @@ use common::telemetry::metrics;
 use tokio::net::TcpListener;
 
 use crate::batch::plan::Network;
+use crate::device::gauges::DeviceGauges;
 use crate::device::tally::Done;
 use crate::supervise::craft::Craft;
 use crate::supervise::{Phase, Phases};
@@ -26,20 +27,9 @@ pub struct DeviceReading {
     /// What was done with each network.
     pub done: Vec<(Network, Done)>,
     /// Its memory pool; `None` on a CPU.
-    pub memory: Option<DeviceMemory>,
+    pub memory: Option<DeviceGauges>,
     /// Its utilisation, 0 to 1, as its driver says it; `None` where it says nothing.
     pub utilization: Option<f64>,
-}
-
-/// A pool of device memory, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DeviceMemory {
-    /// In use.
-    pub used: u64,
-    /// Held by the pool.
-    pub reserved: u64,
-    /// The most that was ever in use.
-    pub high_water: u64,
 }
 
 type Reader = Box<dyn Fn() -> Option<DeviceReading> + Send + Sync>;
@@ -89,7 +79,9 @@ fn tell(page: &mut Exposition, device: &DeviceReading) {
         page.count(&names::DEVICE_ROW_CAPACITY, &label, done.room);
         page.sample(&names::DEVICE_BUSY, &label, done.busy.as_secs_f64());
     }
-    if let Some(DeviceMemory { used, reserved, high_water }) = device.memory {
+    if let Some(DeviceGauges { used_bytes: used, reserved_bytes: reserved, high_water_bytes: high_water }) =
+        device.memory
+    {
         for (kind, bytes) in [("used", used), ("reserved", reserved), ("high_water", high_water)] {
             page.count(&names::DEVICE_MEMORY, &[kind], bytes);
         }
@@ -142,7 +134,7 @@ mod tests {
             "{cpu}"
         );
         assert!(!cpu.contains("locals") && !cpu.contains("memory") && !cpu.contains("utilization"), "{cpu}");
-        reading.memory = Some(DeviceMemory { used: 1, reserved: 2, high_water: 3 });
+        reading.memory = Some(DeviceGauges { used_bytes: 1, reserved_bytes: 2, high_water_bytes: 3 });
         reading.utilization = Some(0.5);
         let gpu = told(&reading);
         assert_eq!(lint::problems(&gpu), [""; 0]);

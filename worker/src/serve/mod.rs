@@ -27,6 +27,8 @@ use connect::Addresses;
 use diarizing::Diarizing;
 
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// Memory that jobs may need together unless somebody says otherwise.
+const JOB_MEMORY: &str = "50%";
 /// Jobs held beyond one for each engine: read, decoded, clustered or stored while the others compute.
 const JOBS_BESIDE: usize = 2;
 /// Longest time for the last spans of a trace.
@@ -65,7 +67,7 @@ fn run(
     bench: Workbench,
 ) -> Result<bool, ServeError> {
     rules.audio = bench.limits;
-    rules.jobs_max = args.max_jobs.map_or(bench.device.lanes() + JOBS_BESIDE, usize::from);
+    rules.jobs_max = args.max_jobs.map_or(bench.jobs() + JOBS_BESIDE, usize::from);
     let grace = (!args.drain).then(|| Duration::from_secs(args.grace.into()));
     let scratch = home.cache().join("fetched");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -115,7 +117,7 @@ fn plan(args: &ServeArgs, settings: &Settings) -> Result<(Addresses, Rules, Reac
     let allow = args.allow.clone().or_else(|| settings.allow.clone()).unwrap_or_default();
     let allow = allow.into_iter().filter(|prefix| !prefix.is_empty()).collect();
     let reach = Reach::new(StoreUrl::new(&store_url), allow);
-    let memory = &args.device_memory;
+    let memory = args.device_memory.as_deref().unwrap_or(JOB_MEMORY);
     let memory_bytes =
         memory::budget_bytes(memory, memory::machine_bytes()).ok_or_else(|| ServeError::Setting {
             name: "--device-memory",

@@ -1,11 +1,13 @@
 //! What a worker does with a recording: the networks and everything around them, or a stand-in.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::job::failure::Failure;
 use common::job::spec::{ContentDigest, JobSpec};
+use common::speech::voice::VoiceSet;
 
 use crate::job::Watch;
 use crate::metrics::DeviceReading;
@@ -71,6 +73,10 @@ pub struct Task {
     pub audio: Option<PathBuf>,
     /// The transcript, when the job has one.
     pub transcript: Option<Bytes>,
+    /// Further recordings of a person whose voice is learnt.
+    pub more_audio: Vec<PathBuf>,
+    /// The voices that speakers may be.
+    pub voices: Arc<VoiceSet>,
 }
 
 /// What came out.
@@ -84,4 +90,6 @@ pub struct Product {
     pub audio_sha256: Option<ContentDigest>,
     /// `NAME@VERSION` of the bundle that did it.
     pub bundle: Option<String>,
+    /// What names the voices that speakers were compared with.
+    pub voices: Option<ContentDigest>,
 }

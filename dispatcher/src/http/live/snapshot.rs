@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::clock::Monotonic;
 use common::job::id::JobId;
-use common::job::record::JobRecord;
+use common::job::record::{JobRecord, JobState};
 use common::job::worker::{WorkerInfo, WorkerSeen};
 use serde::Serialize;
 
@@ -83,6 +83,12 @@ impl Snapshot {
         self.number
     }
 
+    /// Jobs that were running.
+    pub fn running(&self) -> Vec<JobId> {
+        let running = self.jobs.iter().filter(|job| job.record.state == JobState::Running);
+        running.map(|job| job.record.id).collect()
+    }
+
     /// What is known after one more look.
     pub fn after(&self, look: Look) -> Self {
         let changed = self.number + 1;
@@ -152,7 +158,6 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use common::clock::Timestamp;
-    use common::job::record::JobState;
     use common::job::spec::{JobSpec, SourceRef};
     use common::job::worker::WorkerId;
     use common::port::job_store::QueueStatus;
@@ -211,6 +216,7 @@ mod tests {
         assert_eq!(told(&two, 1, false), ["queue"]);
         let three = two.after(seen(vec![], jobs(JobState::Running), 1100));
         assert_eq!(told(&three, 2, false), ["queue", "job running"]);
+        assert_eq!((two.running(), three.running()), (vec![], vec![job(2, JobState::Running).id]));
         assert_eq!(told(&three, 1, false), ["queue", "job running"], "a look may be missed");
         assert_eq!(told(&three, 3, false), Vec::<String>::new());
         assert_eq!(told(&three, 3, true), ["queue", "workers"], "who is new knows the jobs from elsewhere");

@@ -29,6 +29,8 @@ struct SourceWire {
 struct SpecWire {
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     enroll: Option<String>,
+    #[serde(rename = "em", default, skip_serializing_if = "Vec::is_empty")]
+    enroll_more: Vec<SourceWire>,
     #[serde(rename = "a")]
     audio: SourceWire,
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
@@ -62,13 +64,15 @@ pub fn write_spec(spec: &JobSpec) -> Vec<u8> {
         SpeakerCount::Exactly(count) => (Some(count), None),
         SpeakerCount::Between(min, max) => (None, Some((min, max))),
     };
+    let (enroll, enroll_more) = match &spec.kind {
+        JobKind::Diarize => (None, Vec::new()),
+        JobKind::Enroll { name, more } => (Some(name.clone()), more.iter().map(write_source).collect()),
+    };
     let formats: Vec<_> = spec.options.formats.iter().map(|format| format.as_str()).collect();
     let limits = spec.limits;
     let wire = SpecWire {
-        enroll: match &spec.kind {
-            JobKind::Diarize => None,
-            JobKind::Enroll { name } => Some(name.clone()),
-        },
+        enroll,
+        enroll_more,
         audio: write_source(&spec.audio),
         speakers_exactly,
         speakers_between,
@@ -110,8 +114,9 @@ pub fn read_spec(text: &str, lane: Lane) -> StoreResult<JobSpec> {
         (None, None) => SpeakerCount::Auto,
     };
     let transcript = wire.transcript.map(read_source).transpose()?;
+    let more = wire.enroll_more.into_iter().map(read_source).collect::<StoreResult<Vec<_>>>()?;
     let spec = JobSpec {
-        kind: wire.enroll.map_or(JobKind::Diarize, |name| JobKind::Enroll { name }),
+        kind: wire.enroll.map_or(JobKind::Diarize, |name| JobKind::Enroll { name, more }),
         audio: read_source(wire.audio)?,
         options: Options {
             speakers,
@@ -170,7 +175,7 @@ mod tests {
     fn full() -> JobSpec {
         let digest = ContentDigest::of(b"audio");
         JobSpec {
-            kind: JobKind::Enroll { name: "Ada \"L\"".into() },
+            kind: JobKind::Enroll { name: "Ada L'Étoile".into(), more: vec![SourceRef::at("s3://b/2.wav")] },
             audio: SourceRef {
                 uri: format!("s3://bucket/inbox/{digest}.flac"),
                 sha256: Some(digest),

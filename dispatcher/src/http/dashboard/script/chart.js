@@ -45,15 +45,15 @@ function chartQueue(queue) {
 function roundUp(value) {
   const least = Math.max(4, value);
   const scale = 10 ** Math.floor(Math.log10(least / 4));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * scale).find((one) => one * 4 >= least && (one >= 2.5 * scale || Number.isInteger(one)));
-  return Math.ceil(step) * 4;
+  const steps = [1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10].map((factor) => factor * scale).filter(Number.isInteger);
+  return 4 * steps.find((step) => step * 4 >= least);
 }
 
 function drawChart() {
   const wide = plot.clientWidth, high = plot.clientHeight;
   if (wide < 60 || high < 60) return;
   const end = latest ? latest.time : serverTime(), start = end - span;
-  const inside = points.filter((point) => point.time >= start - POINT_MS && (!latest || point.time < latest.time));
+  const inside = points.filter((point) => point.time >= start && (!latest || point.time < latest.time));
   shownPoints = latest ? [...inside, latest] : inside;
   const most = roundUp(Math.max(0, ...shownPoints.map((point) => Math.max(point.high + point.normal + point.low, point.running))));
   const x = (time) => EDGE.left + ((time - start) / span) * (wide - EDGE.left - EDGE.right);

@@ -180,13 +180,13 @@ async function showTimeline(job) {
   if (page.id !== job.id) return;
   if (text.length > TIMELINE_CHARS_MAX) throw new Problem(0, 'too_large', 'The timeline is too large to be shown here; it can be downloaded.');
   const frame = element('iframe', { sandbox: 'allow-scripts', src: '/assets/timeline', title: `Timeline of ${printable(nameOf(job))}`, referrerpolicy: 'no-referrer' });
-  page.frame = { frame, text };
+  page.frame = { frame, told: { page: text, name: printable(nameOf(job)) } };
   byId('timeline').replaceChildren(frame);
 }
 window.addEventListener('message', (event) => {
   const open = page.frame;
   if (!open || event.source !== open.frame.contentWindow || event.data !== 'ready') return;
   page.frame = null;
-  open.frame.contentWindow.postMessage(open.text, '*');
+  open.frame.contentWindow.postMessage(open.told, '*');
   show(byId('timeline-note'), false);
 });

@@ -12,7 +12,7 @@ function tellLink(state, text) {
 // Follows a path until it is closed; `hear(name, document)` gets each event, `over` is told when the server has no more.
 function follow(path, hear, options = {}) {
   close();
-  const mine = { path, hear, options, stop: new AbortController(), timer: 0, watch: 0 };
+  const mine = { path, hear, options, stop: new AbortController(), timer: 0, watch: 0, busy: false };
   link = mine;
   attempt = 0;
   connect(mine);
@@ -29,7 +29,8 @@ function close() {
 }
 
 async function connect(mine) {
-  if (mine !== link) return;
+  if (mine !== link || mine.busy) return;
+  mine.busy = true;
   mine.stop = new AbortController();
   mine.ended = false;
   try {
@@ -50,6 +51,7 @@ async function connect(mine) {
     return;
   } finally {
     clearTimeout(mine.watch);
+    mine.busy = false;
   }
   if (mine !== link) return;
   if (mine.ended) {
@@ -90,11 +92,7 @@ function lost(mine, error) {
 // A connection that says nothing for this long is gone, whatever the network believes.
 function watchSilence(mine) {
   clearTimeout(mine.watch);
-  mine.watch = setTimeout(() => {
-    if (mine !== link) return;
-    mine.stop.abort();
-    lost(mine, new Problem(0, 'silence', ''));
-  }, SILENCE_MS);
+  mine.watch = setTimeout(() => mine.stop.abort(), SILENCE_MS);
 }
 
 byId('notice').lastElementChild.addEventListener('click', () => {
