@@ -315,12 +315,24 @@ provision() {
   )
 }
 
-install_runtime() {
-  # From the store where somebody put it there (`rollcall-provision pack-runtime`); else from the package registry.
-  if provision runtime --store "$store"; then return 0; fi
-  say 'the store has no ONNX Runtime; installing it from its package'
+# has_gpu: whether the driver shows a GPU; without the driver no library is of use
+has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | grep -q '^GPU '; }
+
+# one_runtime [--gpu]: from the store where somebody put it there (`rollcall-provision pack-runtime`), else from packages
+one_runtime() {
+  if provision runtime "$@" --store "$store"; then return 0; fi
+  say 'the store has no ONNX Runtime of this kind; installing it from its packages'
   need_packages pip3=python3-pip
-  provision runtime
+  provision runtime "$@"
+}
+
+install_runtime() {
+  # The one for CPUs serves self-tests, and `--device cpu` on any machine.
+  one_runtime
+  case $device in
+    cuda*) one_runtime --gpu ;;
+    auto) if has_gpu; then one_runtime --gpu; else say 'no GPU is seen: ONNX Runtime for CPUs only'; fi ;;
+  esac
 }
 
 add_user() { useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"; }

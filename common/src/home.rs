@@ -5,6 +5,7 @@
 //! bundles/{name}/current                     symbolic link to the version in use
 //! bundles/{name}/previous                    symbolic link to the version in use before, for `rollback`
 //! runtimes/onnxruntime/{version}/libonnxruntime.so
+//! runtimes/onnxruntime-gpu/{version}/…       the build for GPUs, with the CUDA libraries that it needs
 //! cache/                                     downloads that may be deleted at any time
 //! partial/                                   folders being written; what a killed program left is removed by the next
 //! locks/                                     empty files that programs hold locks on while they write
@@ -88,6 +89,18 @@ impl Home {
     #[must_use]
     pub fn onnxruntime_library(&self) -> PathBuf {
         self.onnxruntime().join("libonnxruntime.so")
+    }
+
+    /// The folder of the same release built for GPUs, with the CUDA libraries that it needs.
+    #[must_use]
+    pub fn onnxruntime_gpu(&self) -> PathBuf {
+        self.root.join("runtimes/onnxruntime-gpu").join(ONNXRUNTIME_VERSION)
+    }
+
+    /// The inference library for GPUs.
+    #[must_use]
+    pub fn onnxruntime_gpu_library(&self) -> PathBuf {
+        self.onnxruntime_gpu().join("libonnxruntime.so")
     }
 
     /// Downloads that may be deleted at any time.

@@ -15,4 +15,6 @@ pub mod object_key;
 pub mod port;
 pub mod random;
 pub mod reach;
+pub mod scaling;
 pub mod speech;
+pub mod telemetry;

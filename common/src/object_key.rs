@@ -6,6 +6,8 @@ use crate::job::id::JobId;
 use crate::job::lease::LeaseKey;
 use crate::job::record::JobRecord;
 use crate::job::spec::ContentDigest;
+use crate::model::manifest::is_name;
+use crate::speech::voice::is_voice_name;
 
 /// Everything uploaded for jobs.
 pub const INBOX: &str = "inbox/";
@@ -15,6 +17,10 @@ pub const INBOX_TMP: &str = "inbox/tmp/";
 pub const RESULTS: &str = "results/";
 /// Every model bundle.
 pub const BUNDLES: &str = "bundles/";
+/// Every enrolled voice.
+pub const SPEAKERS: &str = "speakers/";
+/// Name of the document in which an attempt leaves the voice that it learnt.
+pub const VOICE_DOCUMENT: &str = "voice.json";
 /// Longest file extension kept of an upload, characters.
 pub const EXTENSION_CHARS_MAX: usize = 8;
 
@@ -124,7 +130,21 @@ pub fn runtime(name: &str, version: &str) -> String {
 /// An enrolled voice: `speakers/{bundle}/{name}.json`.
 #[must_use]
 pub fn voice(bundle: &str, name: &str) -> String {
-    format!("speakers/{bundle}/{name}.json")
+    format!("{}{name}.json", voices(bundle))
+}
+
+/// The folder of a bundle's enrolled voices: `speakers/{bundle}/`.
+#[must_use]
+pub fn voices(bundle: &str) -> String {
+    format!("{SPEAKERS}{bundle}/")
+}
+
+/// Bundle and name of the voice at a key; `None` for what is no voice.
+#[must_use]
+pub fn voice_at(key: &str) -> Option<(&str, &str)> {
+    let (bundle, file) = key.strip_prefix(SPEAKERS)?.split_once('/')?;
+    let name = file.strip_suffix(".json")?;
+    (is_name(bundle) && is_voice_name(name)).then_some((bundle, name))
 }
 
 #[cfg(test)]
@@ -144,6 +164,21 @@ mod tests {
         assert_eq!(bundle_latest("starter"), "bundles/starter/latest");
         assert_eq!(bundle_signature("starter", "1"), "bundles/starter/1/manifest.json.minisig");
         assert_eq!(release_digest("1", "t"), "releases/1/t/rollcall.tar.zst.sha256");
+    }
+
+    #[test]
+    fn voices_lie_under_their_bundle() {
+        assert_eq!(voice("starter", "Ada L"), "speakers/starter/Ada L.json");
+        assert_eq!(voice_at("speakers/starter/Ada L.json"), Some(("starter", "Ada L")));
+        for key in [
+            "speakers/starter/a/b.json",
+            "speakers/starter/.json",
+            "speakers/starter/a",
+            "speakers/a.json",
+            "x",
+        ] {
+            assert_eq!(voice_at(key), None, "{key}");
+        }
     }
 
     #[test]

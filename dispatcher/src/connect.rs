@@ -39,6 +39,18 @@ pub fn queue(settings: &Settings) -> Result<QueueBroker, FleetError> {
 /// # Errors
 /// When none is configured, or the address is none.
 pub async fn object_store(settings: &Settings) -> Result<UrlStore, FleetError> {
+    open(settings, s3_options()).await
+}
+
+/// The object store of a process that streams uploads into it: each holds at most three parts of 8 MiB.
+///
+/// # Errors
+/// When none is configured, or the address is none.
+pub async fn streaming_store(settings: &Settings) -> Result<UrlStore, FleetError> {
+    open(settings, S3Options { part_bytes: 8 << 20, parts_in_flight: 2, ..s3_options() }).await
+}
+
+async fn open(settings: &Settings, options: S3Options) -> Result<UrlStore, FleetError> {
     let url = settings.store_url.value.as_deref().ok_or(FleetError::NoStore)?;
     if url.starts_with("s3://") {
         let location: S3Location = url.parse().map_err(|_| FleetError::Setting {
@@ -46,7 +58,7 @@ pub async fn object_store(settings: &Settings) -> Result<UrlStore, FleetError> {
             value: url.to_owned(),
             hint: "a store is `s3://BUCKET[/PREFIX]` or `file:///FOLDER`".to_owned(),
         })?;
-        return Ok(UrlStore::S3(S3Store::connect(location, &S3Access::default(), s3_options()).await));
+        return Ok(UrlStore::S3(S3Store::connect(location, &S3Access::default(), options).await));
     }
     // Whatever reads and writes here syncs as workers do.
     UrlStore::open(url, Durability::Synced, &S3Access::default()).await.map_err(|error| match error {

@@ -8,6 +8,7 @@ pub mod command;
 pub mod connect;
 pub mod http;
 pub mod janitor;
+pub mod metrics;
 pub mod outage;
 pub mod output;
 pub mod program;

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod service;
+mod speakers;
 mod submitting;
 
 use std::io;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory as _};
 use common::clock::{Clock as _, SystemClock, Timestamp};
 use common::port::job_store::JobStore as _;
+use common::telemetry::logs::{self, LogError, LogPlan};
+use common::telemetry::traces;
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, ConfigCommand, QueueArguments};
 use crate::command::error::FleetError;
@@ -20,6 +22,9 @@ use crate::command::{ExitStatus, Explain, score};
 use crate::settings::Settings;
 use crate::settings::show::shown;
 use crate::{connect, output};
+
+/// Longest time for the last spans of a trace: what a dead collector may cost a command.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// How a command ended: with a code, or with an error that is still to be shown.
 type Ended = Result<ExitStatus, Box<dyn Explain>>;
@@ -64,12 +69,14 @@ fn manual() -> io::Result<()> {
 }
 
 fn with_settings(command: Command, settings: &Settings) -> Ended {
-    start_logging(settings, matches!(command, Command::Serve(_)))?;
+    let serves = matches!(command, Command::Serve(_));
+    start_logging(settings, serves, serves || matches!(command, Command::Submit(_)))?;
     // Reading files, hashing and answering HTTP keep several threads busy; everything else waits on one connection.
-    let busy = matches!(command, Command::Submit(_) | Command::Serve(_));
+    let busy = matches!(command, Command::Submit(_) | Command::Speakers(_) | Command::Serve(_));
     let runtime = runtime(busy);
     runtime.block_on(async {
-        match command {
+        let carried = traces::carry();
+        let ended = match command {
             Command::Submit(arguments) => submitting::submit(*arguments, settings).await,
             Command::Status(arguments) => jobs::status(&arguments, settings).await,
             Command::List(arguments) => jobs::list(arguments, settings).await,
@@ -79,6 +86,7 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
             Command::Cancel(arguments) => jobs::cancel(&arguments, settings).await,
             Command::Retry(arguments) => jobs::retry(&arguments, settings).await,
             Command::Dead(command) => jobs::dead(command, settings).await,
+            Command::Speakers(command) => speakers::speakers(command, settings).await,
             Command::Queue(arguments) => queue(&arguments, settings).await,
             Command::Workers(arguments) => workers(arguments.json, settings).await,
             Command::Serve(arguments) => service::serve(&arguments, settings).await,
@@ -89,7 +97,11 @@ fn with_settings(command: Command, settings: &Settings) -> Ended {
                 Ok(output::status(output::print(&output::settings(&all, arguments.json))))
             }
             Command::Score(_) | Command::Completions { .. } | Command::Man => Ok(ExitStatus::Done),
+        };
+        if let Some(carried) = carried {
+            carried.flush(LAST_SPANS).await;
         }
+        ended
     })
 }
 
@@ -98,24 +110,28 @@ fn runtime(busy: bool) -> Runtime {
     builder.enable_all().build().expect("the operating system gives a process its threads and timers")
 }
 
-/// `serve` logs unless told otherwise; everything else says what is to be said by itself.
-fn start_logging(settings: &Settings, serves: bool) -> Result<(), FleetError> {
-    let Some(filter) = settings.log.value.as_deref().or(serves.then_some("info")) else { return Ok(()) };
-    let wrong = |setting, value: &str, hint: &str| FleetError::Setting {
-        setting,
-        value: value.to_owned(),
-        hint: hint.to_owned(),
-    };
-    // The queue's client logs each lost connection by itself, at length; the loops here say it once.
-    let filter = EnvFilter::try_new(format!("lapin=off,{filter}"))
-        .map_err(|_| wrong("log", filter, "a tracing filter, such as `info` or `dispatcher=debug`"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match settings.log_format.value.as_str() {
-        "text" => builder.with_ansi(output::is_watched()).init(),
-        "json" => builder.json().init(),
-        other => return Err(wrong("log_format", other, "`text` or `json`")),
+/// `serve` logs unless told otherwise; everything else says what is to be said by itself. Traces are kept where they begin.
+fn start_logging(settings: &Settings, serves: bool, traced: bool) -> Result<(), FleetError> {
+    let beside = traced.then(|| traces::start("rollcall")).flatten();
+    let wanted = settings.log.value.as_deref().or(serves.then_some("info"));
+    if wanted.is_none() && beside.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let plan = LogPlan {
+        filter: wanted.unwrap_or("off"),
+        // The queue's client logs each lost connection by itself, at length; the loops here say it once.
+        quiet: "lapin=off",
+        format: &settings.log_format.value,
+        colour: output::is_watched(),
+    };
+    let wrong = |setting, value, hint: &str| FleetError::Setting { setting, value, hint: hint.to_owned() };
+    logs::start(plan, beside).or_else(|error| match error {
+        LogError::Filter { filter } => {
+            Err(wrong("log", filter, "a tracing filter, such as `info` or `dispatcher=debug`"))
+        }
+        LogError::Format { format } => Err(wrong("log_format", format, "`text` or `json`")),
+        LogError::Started => Ok(()),
+    })
 }
 
 /// The present, for showing how long ago something was.

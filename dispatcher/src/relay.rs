@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::fleet::relay::{self, RelayRules};
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{JobStore, StoreResult};
+use common::telemetry::metrics;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -43,16 +44,19 @@ pub async fn run(jobs: impl JobStore, broker: impl Broker, stop: CancellationTok
                 outage.failed(&error);
                 FAILED
             }
-            Ok(relayed) => match &relayed.error {
-                Some(error) => {
-                    outage.failed(error);
-                    FAILED
+            Ok(relayed) => {
+                metrics::relayed(&relayed);
+                match &relayed.error {
+                    Some(error) => {
+                        outage.failed(error);
+                        FAILED
+                    }
+                    None => {
+                        outage.over();
+                        if relayed.published > 0 { Duration::ZERO } else { IDLE }
+                    }
                 }
-                None => {
-                    outage.over();
-                    if relayed.published > 0 { Duration::ZERO } else { IDLE }
-                }
-            },
+            }
         };
         if !pause.is_zero() {
             tokio::select! {

@@ -8,6 +8,7 @@ use common::job::worker::WorkerId;
 use common::port::broker::Broker;
 use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
+use common::telemetry::metrics;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ pub async fn run(
         match rescue::pass(&jobs, &broker, &owner, &rules).await {
             Err(error) => rescues.failed(&error),
             Ok(rescued) => {
+                metrics::rescued(&rescued);
                 match &rescued.error {
                     Some(error) => rescues.failed(error),
                     None => rescues.over(),

@@ -58,6 +58,9 @@ pub enum Command {
     },
     /// Install ONNX Runtime alone
     Runtime {
+        /// Its build for GPUs, with the CUDA libraries that it needs (1.4 GB to download, 2.1 GB on disk)
+        #[arg(long)]
+        gpu: bool,
         /// Take it from this store, where `pack-runtime` put it, instead of its package
         #[arg(long, value_name = "URL", conflicts_with = "from")]
         store: Option<String>,

@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod digest;
 pub mod failure;
+pub mod gpu_runtime;
 pub mod graph;
 pub mod installed;
 pub mod npz;

@@ -14,8 +14,9 @@ use provision::output::{self, Steps};
 use provision::progress::Progress;
 use provision::recipe::Recipe;
 use provision::recipe::community1::{self, Repository, Variant};
+use provision::runtime::Kind;
 use provision::wheel::Source;
-use provision::{installed, runtime, selftest, stock, verify};
+use provision::{gpu_runtime, installed, runtime, selftest, stock, verify};
 
 /// What `build` calls a bundle that a user describes.
 const ONNX: &str = "onnx";
@@ -53,8 +54,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 _ => build_recipe(&bench, &name, &source_of(source)),
             }
         }
-        Command::Runtime { store: Some(store), .. } => stock::install_runtime(&store, &home, &steps),
-        Command::Runtime { store: None, source } => install_runtime(&home, &source_of(source), &steps),
+        Command::Runtime { store: Some(store), gpu, .. } => {
+            stock::install_runtime(&store, &home, kind_of(gpu), &steps)
+        }
+        Command::Runtime { store: None, gpu: true, source } => {
+            install_gpu_runtime(&home, &source_of(source), &steps)
+        }
+        Command::Runtime { store: None, gpu: false, source } => {
+            install_runtime(&home, &source_of(source), &steps)
+        }
         Command::Verify { bundle } => verify(&home, bundle),
         Command::List { store: None, json } => Ok(output::bundles(&installed::bundles(&home)?, json)?),
         Command::List { store: Some(store), json } => stock::list(&store, json),
@@ -116,6 +124,19 @@ fn build_onnx(bench: &Bench<'_>, source: SourceArgs, manifest: Option<&Path>) ->
     bench.runtime(&source_of(source))?;
     let built = build::described(&described, bench.home, bench.worker, bench.steps);
     bench.tell(&described.manifest().name, &described.manifest().version, built)
+}
+
+fn kind_of(gpu: bool) -> Kind {
+    if gpu { Kind::Gpu } else { Kind::Cpu }
+}
+
+fn install_gpu_runtime(home: &Home, source: &Source, steps: &Steps) -> Result<(), Failure> {
+    let state = match gpu_runtime::install(home, source, steps)? {
+        runtime::Installed::Already => "was there already",
+        runtime::Installed::Fresh => "installed",
+    };
+    steps.step(&format!("ONNX Runtime for GPUs {state}: {}", home.onnxruntime_gpu().display()));
+    Ok(())
 }
 
 fn install_runtime(home: &Home, source: &Source, steps: &Steps) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use common::home::Home;
 use crate::cli::StockCommand;
 use crate::failure::{Failure, Stock, StockFailure};
 use crate::output::Steps;
+use crate::runtime::Kind;
 
 /// This build has no network.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub fn run(_: StockCommand, _: &Home, _: &Settings, _: &Steps) -> Result<(), Fai
 ///
 /// # Errors
 /// Always [`Absent`].
-pub fn install_runtime(_store: &str, _: &Home, _: &Steps) -> Result<(), Failure> {
+pub fn install_runtime(_store: &str, _: &Home, _: Kind, _: &Steps) -> Result<(), Failure> {
     Err(Failure::Stock(Stock(Box::new(Absent))))
 }
 

@@ -1,14 +1,14 @@
 //! ONNX Runtime's shared library, out of its wheel.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::home::Home;
 
 use crate::archive::{Archive, ArchiveError};
-use crate::digest;
 use crate::place::{Lock, PlaceError};
 use crate::progress::Progress;
 use crate::wheel::{self, Pin, Source, WheelError};
+use crate::{digest, gpu_runtime};
 
 /// The package that holds the library.
 const PACKAGE: &str = "onnxruntime";
@@ -46,6 +46,72 @@ pub enum RuntimeError {
     Place(#[from] PlaceError),
 }
 
+/// Which build of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// For CPUs: the library alone.
+    Cpu,
+    /// For GPUs, with the CUDA libraries that it needs.
+    Gpu,
+}
+
+impl Kind {
+    /// What stores and messages call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "onnxruntime",
+            Self::Gpu => "onnxruntime-gpu",
+        }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(self, home: &Home) -> PathBuf {
+        match self {
+            Self::Cpu => home.onnxruntime(),
+            Self::Gpu => home.onnxruntime_gpu(),
+        }
+    }
+
+    /// Whether it lies in place, unharmed as far as [`Kind::is_whole`] looks.
+    #[must_use]
+    pub fn is_installed(self, home: &Home) -> bool {
+        self.is_whole(&self.folder(home))
+    }
+
+    pub(crate) fn is_whole(self, folder: &Path) -> bool {
+        match self {
+            Self::Cpu => is_whole(folder),
+            Self::Gpu => gpu_runtime::is_whole(folder),
+        }
+    }
+
+    /// The file that says what belongs to it.
+    pub(crate) fn list_file(self) -> &'static str {
+        match self {
+            Self::Cpu => DIGEST_FILE,
+            Self::Gpu => gpu_runtime::LIST_FILE,
+        }
+    }
+
+    /// Largest file of it, bytes.
+    pub(crate) fn file_bytes_max(self) -> u64 {
+        match self {
+            Self::Cpu => LIBRARY_BYTES_MAX,
+            Self::Gpu => gpu_runtime::FILE_BYTES_MAX,
+        }
+    }
+
+    /// Largest archive of it, bytes.
+    pub(crate) fn archive_bytes_max(self) -> u64 {
+        match self {
+            Self::Cpu => LIBRARY_BYTES_MAX,
+            Self::Gpu => 4 << 30,
+        }
+    }
+}
+
 /// Whether [`install`] had to do anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installed {
@@ -61,9 +127,11 @@ pub enum Installed {
 /// [`RuntimeError::Platform`] on a machine without one.
 pub fn pin() -> Result<Pin, RuntimeError> {
     let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
-    Pin::of(PACKAGE)
-        .filter(|_| (os, architecture) == ("linux", "x86_64"))
-        .ok_or(RuntimeError::Platform { os, architecture })
+    Pin::of(PACKAGE).filter(|_| (os, architecture) == ("linux", "x86_64")).ok_or_else(no_pin)
+}
+
+pub(crate) fn no_pin() -> RuntimeError {
+    RuntimeError::Platform { os: std::env::consts::OS, architecture: std::env::consts::ARCH }
 }
 
 /// Puts the library at [`Home::onnxruntime_library`], its licence beside it. Does nothing when it lies there unharmed.

@@ -61,6 +61,7 @@ fn bundle_of(content: &[u8]) -> tempfile::TempDir {
             clean_share_min: 0.2,
             exact_max: 4_000,
         }),
+        voices: Default::default(),
         selftest: None,
     };
     fs::write(folder.path().join(FILE_NAME), manifest.to_json()).unwrap();

@@ -11,6 +11,29 @@ use crate::progress::Progress;
 
 /// Largest wheel that is read, bytes.
 pub const BYTES_MAX: u64 = 1 << 30;
+/// The build of a package for GPUs; of NVIDIA's there is one for every Python.
+const GPU_BUILD: [&str; 20] = [
+    "--implementation",
+    "cp",
+    "--python-version",
+    "3.12",
+    "--abi",
+    "cp312",
+    "--abi",
+    "none",
+    "--platform",
+    "manylinux_2_28_x86_64",
+    "--platform",
+    "manylinux_2_27_x86_64",
+    "--platform",
+    "manylinux2014_x86_64",
+    "--platform",
+    "manylinux_2_17_x86_64",
+    "--platform",
+    "manylinux2010_x86_64",
+    "--platform",
+    "manylinux1_x86_64",
+];
 /// The build of a package that is asked for, whatever Python this machine has: nothing of it is run.
 const BUILD: [&str; 8] = [
     "--implementation",
@@ -25,6 +48,7 @@ const BUILD: [&str; 8] = [
 /// Lines of pip's complaint that an error carries.
 const COMPLAINT_LINES: usize = 3;
 const PINS: &str = include_str!("../wheels.txt");
+const GPU_PINS: &str = include_str!("../wheels-gpu.txt");
 
 /// A package, its version, and the digest of the one file that is accepted for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +59,16 @@ pub struct Pin {
     pub version: String,
     /// SHA-256 of the wheel, lower-case hexadecimal.
     pub sha256: String,
+    /// It is one of those that only machines with a GPU need.
+    pub gpu: bool,
 }
 
 impl Pin {
-    /// The pin of a package in `wheels.txt`; `None` for a package that is not used.
+    /// The pin of a package in `wheels.txt` or `wheels-gpu.txt`; `None` for a package that is not used.
     #[must_use]
     pub fn of(package: &str) -> Option<Self> {
-        Self::parse(PINS).into_iter().find(|pin| pin.package == package)
+        let gpu = Self::parse(GPU_PINS).into_iter().map(|pin| Self { gpu: true, ..pin });
+        Self::parse(PINS).into_iter().chain(gpu).find(|pin| pin.package == package)
     }
 
     /// Lines `PACKAGE==VERSION --hash=sha256:DIGEST`; comments and anything else are passed over.
@@ -49,7 +76,7 @@ impl Pin {
         let pin = |line: &str| {
             let (requirement, sha256) = line.split_once(" --hash=sha256:")?;
             let (package, version) = requirement.split_once("==")?;
-            Some(Self { package: package.into(), version: version.into(), sha256: sha256.into() })
+            Some(Self { package: package.into(), version: version.into(), sha256: sha256.into(), gpu: false })
         };
         text.lines().filter_map(|line| pin(line.trim())).collect()
     }
@@ -203,7 +230,7 @@ fn download(pin: &Pin, python: &Path, folder: &Path) -> Result<(), WheelError> {
     let requirement = pin.requirement();
     let output = Command::new(python)
         .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
-        .args(BUILD)
+        .args(if pin.gpu { &GPU_BUILD[..] } else { &BUILD[..] })
         .args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
         .args(["--retries", "2", "--timeout", "20", "--dest"])
         .args([folder.as_os_str(), requirement.as_ref()])

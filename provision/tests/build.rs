@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use common::home::Home;
 use common::model::manifest::{
     AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Segmentation, Tail, Taper, TrunkSpan,
+    VoiceParameters,
 };
 use provision::archive::Archive;
 use provision::build::{self, BuildError, Built, Options};
@@ -37,7 +38,8 @@ impl Bench {
         symlink(stand_ins.join("python.sh"), folder.path().join("python")).unwrap();
         let wheel = zip_of(&[("toy/a.bin", b"alpha"), ("toy/b.bin", b"beta")]);
         fs::write(folder.path().join("toy-1.0-py3-none-any.whl"), &wheel).unwrap();
-        let pin = Pin { package: "toy".into(), version: "1.0".into(), sha256: digest::of(&wheel) };
+        let pin =
+            Pin { package: "toy".into(), version: "1.0".into(), sha256: digest::of(&wheel), gpu: false };
         let home = Home::at(folder.path().join("home"));
         Self { folder, home, recipe: Recipe { name: "toy", version: "1.0.0", pin, make } }
     }
@@ -90,6 +92,7 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
         high_hz: 8_000.0,
     };
     Ok(Ingredients {
+        voices: VoiceParameters::default(),
         files: vec![file("b.onnx", "toy/b.bin")?, file("a.onnx", "toy/a.bin")?],
         segmentation: Segmentation {
             file: "a.onnx".into(),
@@ -123,6 +126,7 @@ fn make(wheel: &[u8], _: &dyn Progress) -> Result<Ingredients, RecipeError> {
             clean_share_min: 0.2,
             exact_max: 4_000,
         }),
+        voices: Default::default(),
     })
 }
 
@@ -323,7 +327,8 @@ fn the_library_is_unpacked_once_and_mended() {
         ("onnxruntime/capi/other.so", b"not wanted"),
     ]);
     fs::write(bench.path("onnxruntime-9.9-cp311-cp311-linux.whl"), &wheel).unwrap();
-    let pin = Pin { package: "onnxruntime".into(), version: "9.9".into(), sha256: digest::of(&wheel) };
+    let pin =
+        Pin { package: "onnxruntime".into(), version: "9.9".into(), sha256: digest::of(&wheel), gpu: false };
     let source = Source::Folder(bench.folder.path().to_owned());
     let install = || runtime::install(&bench.home, &pin, &source, &Silent).unwrap();
     assert_eq!(install(), runtime::Installed::Fresh);

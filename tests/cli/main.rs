@@ -8,4 +8,5 @@ mod journey;
 mod refusals;
 mod serve;
 mod stand_in;
+mod traces;
 mod webhooks;

@@ -75,6 +75,7 @@ impl StandIn {
             jobs: 0,
             slots: 1,
             audio_s_per_s: 0.0,
+            capacity: None,
             draining: false,
         };
         worker.jobs.heartbeat(&info, Duration::from_secs(600)).await.unwrap();
@@ -146,6 +147,7 @@ impl Work for Worker {
             audio: Duration::from_secs(4),
             audio_sha256: Some(ContentDigest::of(&content)),
             bundle: Some("starter@1".to_owned()),
+            voices: None,
         })
     }
 }

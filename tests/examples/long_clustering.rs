@@ -44,6 +44,7 @@ fn main() -> Result<()> {
         segmentation: community1::segmentation_geometry(),
         embedding: community1::embedding_geometry(TrunkSpan::Chunk),
         clustering: Clustering::Vbx(community1::vbx()),
+        voices: Default::default(),
         selftest: None,
     };
     let linkage = Manifest { clustering: Clustering::Ahc(community1::ahc()), ..manifest.clone() };

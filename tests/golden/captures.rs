@@ -145,6 +145,7 @@ pub fn manifest(clustering: Clustering) -> Manifest {
         segmentation: community1::segmentation_geometry(),
         embedding: community1::embedding_geometry(TrunkSpan::Chunk),
         clustering,
+        voices: Default::default(),
         selftest: None,
     }
 }

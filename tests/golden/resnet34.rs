@@ -32,7 +32,7 @@ fn device(bundle: &Bundle, lanes: usize, rows: usize) -> Device {
             move || Ok::<_, StartError>(engine(&bundle))
         })
         .collect();
-    let limits = Limits { segmentation_rows_max: rows, embedding_rows_max: rows, lanes };
+    let limits = Limits { segmentation_rows_max: rows, embedding_rows_max: rows, rows_min: 1, lanes };
     Device::start(factories, limits).expect("the engines start")
 }
 

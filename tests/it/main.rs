@@ -3,9 +3,11 @@
 
 mod broker;
 mod broker_faults;
+mod deploy;
 mod local_fleet;
 mod object_store;
 mod s3_faults;
+mod telemetry;
 mod worker_faults;
 mod worker_life;
 mod worker_real;

@@ -65,6 +65,7 @@ impl Craft for Noop {
             audio: Duration::from_secs(1),
             audio_sha256: None,
             bundle: None,
+            voices: None,
         })
     }
 }

@@ -70,6 +70,7 @@ fn result(n: u64) -> StoredResult {
         audio: Duration::from_millis(312_480),
         audio_sha256: Some(ContentDigest::of(&n.to_le_bytes())),
         bundle: Some("starter@2026.1".into()),
+        voices: None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! A call of two channels made from two recordings, with the echo of each on the other.
 //!
-//! usage: make_call LEFT RIGHT OUT_FOLDER [LEAK_DB|none] [PERIOD_S]
+//! usage: make_call LEFT RIGHT OUT_FOLDER [LEAK_DB|none] [PERIOD_S] [RIGHT_DB|level] [DELAY_MS]
 //!
 //! Writes `call.wav` (two channels, 16 kHz, 16 bit, as long as the shorter recording), `left.wav` and `right.wav` (each
 //! channel alone, without the other's echo), and `left.rttm` and `right.rttm` where the recordings have labels beside
-//! them. The echo is the other channel at LEAK_DB (-30, say). With PERIOD_S the channels take turns: the left is silent
-//! in every second stretch of so many seconds, the right in the others; labels are cut the same way.
+//! them. The echo is the other channel at LEAK_DB (-30, say), DELAY_MS later. With a PERIOD_S that is not 0 the channels take turns: the left is silent
+//! in every second stretch of so many seconds, the right in the others; labels are cut the same way. The right channel is
+//! made louder by RIGHT_DB; `level` brings both channels to -28 dB, `level-10` the right one 10 dB below that.
 #![allow(clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::fmt::Write as _;
@@ -17,18 +18,26 @@ use worker::audio::{AudioLimits, AudioStream, ChannelMode, SAMPLE_RATE_HZ};
 
 /// Length of the ramp at the border of a stretch, samples: 10 ms.
 const RAMP: usize = 160;
+/// What `level` brings a channel to, decibels.
+const LEVEL_DB: f32 = -28.0;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [left, right, out, rest @ ..] = arguments.as_slice() else {
-        bail!("usage: make_call LEFT RIGHT OUT_FOLDER [LEAK_DB|none] [PERIOD_S]");
+        bail!("usage: make_call LEFT RIGHT OUT_FOLDER [LEAK_DB|none] [PERIOD_S] [RIGHT_DB|level] [DELAY_MS]");
     };
     let leak = match rest.first().map(String::as_str) {
         None | Some("none") => 0.0,
         Some(db) => 10f32.powf(db.parse::<f32>().context("LEAK_DB is a number")? / 20.0),
     };
     let period = rest.get(1).map(|s| s.parse::<usize>()).transpose().context("PERIOD_S is a whole number")?;
-    let period = period.map(|s| s * SAMPLE_RATE_HZ as usize);
+    let period = period.filter(|s| *s > 0).map(|s| s * SAMPLE_RATE_HZ as usize);
+    let right_db = rest.get(2).map_or("0", String::as_str);
+    let (levelled, right_db) = right_db.strip_prefix("level").map_or((false, right_db), |db| (true, db));
+    let right_db: f32 =
+        if right_db.is_empty() { 0.0 } else { right_db.parse().context("RIGHT_DB is a number")? };
+    let delay = rest.get(3).map(|s| s.parse::<usize>()).transpose().context("DELAY_MS is a whole number")?;
+    let delay = delay.unwrap_or(0) * SAMPLE_RATE_HZ as usize / 1_000;
     let sources = [PathBuf::from(left), PathBuf::from(right)];
     let mut channels = [decode(&sources[0])?, decode(&sources[1])?];
     let length = channels[0].len().min(channels[1].len());
@@ -36,6 +45,9 @@ fn main() -> anyhow::Result<()> {
     fs::create_dir_all(out)?;
     for (turn, (channel, source)) in channels.iter_mut().zip(&sources).enumerate() {
         channel.truncate(length);
+        let own = if turn == 1 { right_db } else { 0.0 };
+        let gain_db = if levelled { LEVEL_DB - rms_db(channel) + own } else { own };
+        channel.iter_mut().for_each(|sample| *sample *= 10f32.powf(gain_db / 20.0));
         if let Some(period) = period {
             (0..length).for_each(|n| channel[n] *= audible(n, period, turn));
         }
@@ -47,11 +59,17 @@ fn main() -> anyhow::Result<()> {
             fs::write(out.join(format!("{name}.rttm")), cut(&text, name, length, period, turn)?)?;
         }
     }
-    let mix = |own: &[f32], other: &[f32]| own.iter().zip(other).map(|(a, b)| a + leak * b).collect();
+    let echo = |other: &[f32], n: usize| n.checked_sub(delay).map_or(0.0, |n| leak * other[n]);
+    let mix = |own: &[f32], other: &[f32]| (0..own.len()).map(|n| own[n] + echo(other, n)).collect();
     let call: [Vec<f32>; 2] = [mix(&channels[0], &channels[1]), mix(&channels[1], &channels[0])];
     fs::write(out.join("call.wav"), wav(&call))?;
     eprintln!("{}: {:.1} s", out.display(), length as f64 / f64::from(SAMPLE_RATE_HZ));
     Ok(())
+}
+
+fn rms_db(samples: &[f32]) -> f32 {
+    let power: f64 = samples.iter().map(|s| f64::from(*s) * f64::from(*s)).sum();
+    10.0 * (power / samples.len().max(1) as f64).max(1e-12).log10() as f32
 }
 
 fn decode(path: &Path) -> anyhow::Result<Vec<f32>> {

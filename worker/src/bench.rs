@@ -201,6 +201,7 @@ fn recording(
         speakers: SpeakerLimits::default(),
         channels: Channels::Mix,
         transcript: None,
+        voices: Arc::default(),
     };
     let mut speakers = 0;
     let end_to_end_s = median(repeat, || {

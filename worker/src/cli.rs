@@ -1,5 +1,6 @@
 //! The command line of `rollcall-worker`; nothing but clap.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +37,51 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Record or check what a bundle's networks answer to a known signal.
     Selftest(SelftestArgs),
+    /// Check what a GPU computes, and what it takes; `tests/gpu/run.sh` calls it.
+    #[command(hide = true)]
+    Gpu(GpuArgs),
+}
+
+/// `gpu`.
+#[derive(Debug, Args)]
+pub struct GpuArgs {
+    /// What to check.
+    #[command(subcommand)]
+    pub check: GpuCheck,
+    /// Where and with what to run.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Memory of the GPU that may be used.
+    #[arg(long, global = true, value_name = "BYTES|PERCENT")]
+    pub device_memory: Option<String>,
+}
+
+/// What `gpu` checks.
+#[derive(Debug, Subcommand)]
+pub enum GpuCheck {
+    /// Compile every kernel for architectures; needs NVRTC and no GPU.
+    Compile {
+        /// Folders with libnvrtc.so.13.
+        #[arg(long, value_name = "DIR")]
+        nvrtc: Vec<PathBuf>,
+        /// Architectures, `90` for sm_90.
+        #[arg(long, value_delimiter = ',', default_value = "75,80,86,89,90,100,120")]
+        arch: Vec<i32>,
+    },
+    /// Run every kernel against its reference.
+    Kernels,
+    /// Compare features, decisions and embeddings of recordings with the CPU's.
+    Parity {
+        /// The recordings.
+        #[arg(required = true)]
+        audio: Vec<PathBuf>,
+    },
+    /// Run batches of every size, and see whether memory grows.
+    Leaks {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        batches: usize,
+    },
 }
 
 /// Where and with what to run.
@@ -50,7 +96,7 @@ pub struct EngineArgs {
     /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
     #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-    /// Engines on the CPU, one thread each [default: one per core].
+    /// Engines: on the CPU one thread each [default: one per core; 2 on a GPU].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// Most rows of a batch; results do not depend on it.
@@ -87,6 +133,9 @@ pub struct RunArgs {
     /// the others is no speech, and numbers of speakers hold for each channel. One channel is as with `mix`.
     #[arg(long, default_value = "mix")]
     pub channels: ChannelsArg,
+    /// Folder of known voices: `NAME.json` from `rollcall speakers enroll`, or a recording of each person, `NAME.wav`.
+    #[arg(long, value_name = "DIR")]
+    pub speakers: Option<PathBuf>,
     /// Print a JSON line for each recording on stdout instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -139,15 +188,17 @@ pub struct ServeArgs {
     /// Prefixes outside the store that jobs may name, separated by commas.
     #[arg(long, env = "ROLLCALL_ALLOW", value_delimiter = ',', value_name = "PREFIX")]
     pub allow: Option<Vec<String>>,
-    /// Jobs held at once [default: two more than there are engines, so that reading and decoding go on meanwhile].
+    /// Jobs held at once [default: two more than there are engines, so that reading and decoding go on meanwhile; on a GPU
+    /// two more than 8 for each engine].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub max_jobs: Option<u16>,
     /// Priorities to take: `high`, `normal`, `low`.
     #[arg(long, value_delimiter = ',', default_value = "high,normal,low")]
     pub lanes: Vec<Lane>,
-    /// Memory that jobs may need together, on a CPU: bytes (`6GiB`) or a share of the machine (`50%`).
-    #[arg(long, default_value = "50%", value_name = "BYTES|PERCENT")]
-    pub device_memory: String,
+    /// Bytes (`6GiB`) or a share: of a GPU's memory, what the worker may use of it [default: 80%]; of the machine's, what jobs
+    /// may need together [default: 50%].
+    #[arg(long, value_name = "BYTES|PERCENT")]
+    pub device_memory: Option<String>,
     /// Seconds after SIGTERM in which held jobs may finish; then they are handed back.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=86_400), value_name = "SECONDS")]
     pub grace: u32,
@@ -157,6 +208,9 @@ pub struct ServeArgs {
     /// Seconds that a lease lasts; it is renewed after a third of it. A killed worker's jobs run again after that time.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=3600), value_name = "SECONDS")]
     pub lease: u16,
+    /// Where to answer `GET /metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:7701`. Nobody is asked for a key there.
+    #[arg(long, env = "ROLLCALL_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Where and with what to run.
     #[command(flatten)]
     pub engine: EngineArgs,

@@ -1,4 +1,4 @@
-//! The trip of one job, on one screen: decode → observe → cluster → reconstruct → document.
+//! The trip of one job, on one screen: decode → observe → cluster → reconstruct → name → document.
 //!
 //! Each stage consumes what the one before gave. A failure says where it happened; nothing is ever replaced by a
 //! default ("one speaker") when it fails.
@@ -16,6 +16,8 @@ use common::speech::diarization::Diarization;
 use common::speech::result_document::{AudioFacts, BundleFacts, Document, JobFacts, Provenance, Timing};
 use common::speech::time::Seconds;
 use common::speech::transcript::{self, Transcript};
+use common::speech::voice::VoiceSet;
+use common::telemetry::TRACED;
 use sha2::{Digest, Sha256};
 
 use crate::audio::{AudioStream, ChannelMode};
@@ -27,7 +29,9 @@ use crate::diarize::crosstalk::Levels;
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::{Diarized, Pipeline};
 use crate::diarize::speaker_limits::SpeakerLimits;
+use crate::diarize::voices::recognise;
 use crate::listen::Listener;
+use crate::monologue::{self, Fast};
 use crate::observe::EngineTime;
 use crate::workbench::Workbench;
 
@@ -46,6 +50,8 @@ pub struct Request {
     pub channels: Channels,
     /// A transcript whose segments get speakers.
     pub transcript: Option<Arc<Transcript>>,
+    /// The voices that speakers may be.
+    pub voices: Arc<VoiceSet>,
 }
 
 /// What came out.
@@ -75,6 +81,9 @@ pub trait Watch: Sync {
     /// Called a few times a second at most per block of audio.
     fn progress(&self, progress: Progress);
 
+    /// So much time went into a stage: for the networks, engine time.
+    fn spent(&self, _stage: Stage, _time: Duration) {}
+
     /// A failure (cancelled, lease lost, timed out) ends the job at the next block.
     fn stop(&self) -> Option<Failure>;
 }
@@ -98,40 +107,78 @@ pub fn run(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Ou
 
 fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let pipeline =
-        bench.bundle.pipeline().map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))?;
+    let pipeline = pipeline(bench)?;
     let audio = open_audio(bench, request)?;
-    let heard = listen(bench, &pipeline, audio, watch)?;
-    watch.progress(Progress {
-        stage: Stage::Clustering,
-        audio_s: heard.duration_s,
-        total_s: Some(heard.duration_s),
-    });
-    let clustering = Instant::now();
-    let call = channels::diarize(&pipeline, &heard.seen, &heard.levels, request.speakers);
+    let known = request.voices.of(&bench.bundle.manifest.embedding_sha256());
+    let voices = &bench.bundle.manifest.voices;
+    let (heard, call, is_fast) = match monologue::listen(bench, &pipeline, request, &known, watch)? {
+        Some(Fast { found, stream }) => {
+            let heard = Heard::of(&stream, audio.sha256, &pipeline);
+            let call = Call { diarized: found.diarized, channels: Vec::new() };
+            (Heard { decode: found.decode, engine: found.engine, ..heard }, call, true)
+        }
+        None => {
+            let (heard, call) = hear(bench, &pipeline, audio, request.speakers, watch)?;
+            (heard, call, false)
+        }
+    };
+    for (stage, spent) in [
+        (Stage::Decode, heard.decode),
+        (Stage::Segmentation, heard.engine.segmentation),
+        (Stage::Embedding, heard.engine.embedding),
+        (Stage::Clustering, heard.clustering),
+    ] {
+        watch.spent(stage, spent);
+    }
     let timing = Timing {
         decode_s: heard.decode.as_secs_f64(),
         segmentation_s: heard.engine.segmentation.as_secs_f64(),
         embedding_s: heard.engine.embedding.as_secs_f64(),
-        clustering_s: clustering.elapsed().as_secs_f64(),
+        clustering_s: heard.clustering.as_secs_f64(),
         total_s: began.elapsed().as_secs_f64(),
         realtime_factor: 0.0,
     };
-    Ok(document(bench, request, heard, call, timing))
+    let mut outcome = document(bench, request, heard, call, timing);
+    let names = recognise(&outcome.embeddings, &known, voices.cosine_min);
+    outcome.document = outcome.document.with_voices(&names);
+    if is_fast {
+        outcome.document = outcome.document.by_fast_path();
+    }
+    Ok(outcome)
+}
+
+/// What the manifest says about the way.
+pub(crate) fn pipeline(bench: &Workbench) -> Result<Pipeline, Failure> {
+    bench.bundle.pipeline().map_err(|e| failure(FailureCode::ModelMismatch, Stage::Clustering, e))
+}
+
+/// Everything up to the turns.
+pub(crate) fn hear(
+    bench: &Workbench,
+    pipeline: &Pipeline,
+    audio: OpenAudio,
+    speakers: SpeakerLimits,
+    watch: &dyn Watch,
+) -> Result<(Heard, Call), Failure> {
+    let listening = tracing::error_span!(target: TRACED, "listen");
+    let mut heard = listening.in_scope(|| listen(bench, pipeline, audio, watch))?;
+    let audio_s = heard.duration_s;
+    watch.progress(Progress { stage: Stage::Clustering, audio_s, total_s: Some(audio_s) });
+    let clustering = Instant::now();
+    let call = tracing::error_span!(target: TRACED, "cluster")
+        .in_scope(|| channels::diarize(pipeline, &heard.seen, &heard.levels, speakers));
+    heard.clustering = clustering.elapsed();
+    Ok((heard, call))
 }
 
 /// An opened recording and the digest of its bytes.
-struct OpenAudio {
+pub(crate) struct OpenAudio {
     stream: AudioStream,
     sha256: String,
 }
 
-fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
-    let mode = match request.channels {
-        Channels::Mix => ChannelMode::Mix,
-        Channels::Separate => ChannelMode::Separate,
-    };
-    let stream = AudioStream::open(&request.audio, &bench.limits, mode).map_err(|e| e.to_failure())?;
+pub(crate) fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure> {
+    let stream = open_stream(bench, request)?;
     let sha256 = digest(&request.audio).map_err(|e| Failure {
         class: FailureClass::Retryable,
         ..failure(FailureCode::StoreUnavailable, Stage::Fetch, e)
@@ -139,10 +186,19 @@ fn open_audio(bench: &Workbench, request: &Request) -> Result<OpenAudio, Failure
     Ok(OpenAudio { stream, sha256 })
 }
 
+/// A recording that can be decoded, at its start.
+pub(crate) fn open_stream(bench: &Workbench, request: &Request) -> Result<AudioStream, Failure> {
+    let mode = match request.channels {
+        Channels::Mix => ChannelMode::Mix,
+        Channels::Separate => ChannelMode::Separate,
+    };
+    AudioStream::open(&request.audio, &bench.limits, mode).map_err(|e| e.to_failure())
+}
+
 /// What decoding and both networks gave.
-struct Heard {
+pub(crate) struct Heard {
     /// Of each channel that was kept apart.
-    seen: Vec<Observations>,
+    pub seen: Vec<Observations>,
     levels: Levels,
     facts: AudioFacts,
     container: &'static str,
@@ -150,6 +206,33 @@ struct Heard {
     warnings: Vec<String>,
     decode: Duration,
     engine: EngineTime,
+    clustering: Duration,
+}
+
+impl Heard {
+    /// What a stream that was read to its end says; nothing seen, nothing measured.
+    fn of(stream: &AudioStream, sha256: String, pipeline: &Pipeline) -> Self {
+        let (info, summary) = (stream.info(), stream.summary());
+        let facts = AudioFacts {
+            uri: String::new(),
+            sha256,
+            duration: Seconds::new(summary.duration_s).unwrap_or(Seconds::ZERO).into(),
+            sample_rate_hz: info.sample_rate_hz,
+            channels: u32::from(info.channels),
+            codec: info.codec.clone(),
+        };
+        Self {
+            seen: Vec::new(),
+            levels: Levels::new(pipeline.geometry(), 1),
+            facts,
+            container: info.container,
+            duration_s: summary.duration_s,
+            warnings: summary.warnings.iter().map(ToString::to_string).collect(),
+            decode: Duration::ZERO,
+            engine: EngineTime::default(),
+            clustering: Duration::ZERO,
+        }
+    }
 }
 
 fn listen(
@@ -178,31 +261,12 @@ fn listen(
         watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
     }
     let (seen, levels, engine) = listener.finish().map_err(device_failure)?;
-    let info = stream.info();
-    let summary = stream.summary();
-    let facts = AudioFacts {
-        uri: String::new(),
-        sha256,
-        duration: Seconds::new(summary.duration_s).unwrap_or(Seconds::ZERO).into(),
-        sample_rate_hz: info.sample_rate_hz,
-        channels: u32::from(info.channels),
-        codec: info.codec.clone(),
-    };
-    let warnings = summary.warnings.iter().map(ToString::to_string).collect();
-    Ok(Heard {
-        seen,
-        levels,
-        facts,
-        container: info.container,
-        duration_s: summary.duration_s,
-        warnings,
-        decode,
-        engine,
-    })
+    Ok(Heard { seen, levels, decode, engine, ..Heard::of(&stream, sha256, pipeline) })
 }
 
 fn document(bench: &Workbench, request: &Request, mut heard: Heard, call: Call, timing: Timing) -> Outcome {
     heard.warnings.extend(missing_speakers(&call, request.speakers.min()));
+    heard.warnings.extend(request.voices.warnings.iter().cloned());
     if let Some(channel) = heard.levels.same_as_first() {
         heard.warnings.push(format!(
             "channels 1 and {} carry the same sound, so who speaks on them counts once for each",
@@ -244,7 +308,7 @@ fn missing_speakers(call: &Call, wanted: usize) -> Vec<String> {
     (0..=last).filter_map(|channel| missing(found(channel), format!("channel {}: ", channel + 1))).collect()
 }
 
-fn in_label_order(diarization: &Diarization, centroids: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+pub(crate) fn in_label_order(diarization: &Diarization, centroids: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let mut ordered = vec![Vec::new(); diarization.speakers()];
     for (old, centroid) in centroids.into_iter().enumerate() {
         if let Some(new) = diarization.renumbered(old) {
@@ -271,7 +335,7 @@ fn failure(code: FailureCode, stage: Stage, error: impl std::error::Error) -> Fa
     Failure { code, stage, class: FailureClass::Permanent, detail: error.to_string() }
 }
 
-fn device_failure(error: DeviceError) -> Failure {
+pub(crate) fn device_failure(error: DeviceError) -> Failure {
     let (code, class) = match &error {
         DeviceError::Stopped => (FailureCode::DeviceLost, FailureClass::Retryable),
         DeviceError::Engine(engine) => match &**engine {

@@ -1,6 +1,6 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `supervise` → `lease_keeper`, `admission`, `fetch` →
+//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `metrics`, `supervise` → `lease_keeper`, `admission`, `fetch` →
 //! `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
 //! → `batch` → `diarize` → `common`.
 
@@ -16,13 +16,24 @@ pub mod device;
 pub mod diarize;
 #[cfg(feature = "ort")]
 pub mod doctor;
+#[cfg(feature = "ort")]
+pub mod enroll;
 #[cfg(feature = "fleet")]
 pub mod fetch;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+#[cfg(all(feature = "ort", not(feature = "cuda")))]
+#[path = "gpu_absent.rs"]
+pub mod gpu;
 #[cfg(feature = "ort")]
 pub mod job;
 #[cfg(feature = "fleet")]
 pub mod lease_keeper;
 pub mod listen;
+#[cfg(feature = "fleet")]
+pub mod metrics;
+#[cfg(feature = "ort")]
+pub mod monologue;
 pub mod observe;
 #[cfg(feature = "ort")]
 pub mod progress;
@@ -38,5 +49,7 @@ pub mod serve;
 pub mod serve;
 #[cfg(feature = "fleet")]
 pub mod supervise;
+#[cfg(feature = "ort")]
+pub mod voices;
 #[cfg(feature = "ort")]
 pub mod workbench;

@@ -5,13 +5,13 @@
 
 use crate::audio::BLOCK_SAMPLES;
 use crate::device::handle::{Device, DeviceError};
-use crate::diarize::crosstalk::{EDGE_S, Gate, Levels, SPAN_S};
+use crate::diarize::crosstalk::{AHEAD_SAMPLES, Gate, Levels};
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::Pipeline;
 use crate::observe::{EngineTime, Observer};
 
 // What is decided about a frame is decided by samples at most a block later.
-const _: () = assert!(((SPAN_S + EDGE_S) * 16_000.0) as usize + 2 * 270 < BLOCK_SAMPLES);
+const _: () = assert!(AHEAD_SAMPLES < BLOCK_SAMPLES);
 
 /// Hears one recording.
 pub struct Listener<'a> {

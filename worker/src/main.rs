@@ -12,22 +12,26 @@ use common::config::{Settings, SettingsError};
 use common::home::Home;
 use common::job::spec::Channels;
 use common::speech::transcript::{self, Limits, Transcript};
-use tracing_subscriber::EnvFilter;
+use common::telemetry::logs::{self, LogPlan};
 use worker::audio::AudioLimits;
 use worker::bench;
 use worker::cli::{
-    BenchArgs, ChannelsArg, Cli, Command, DoctorArgs, EngineArgs, RunArgs, SelftestArgs, ServeArgs,
+    BenchArgs, ChannelsArg, Cli, Command, DoctorArgs, EngineArgs, GpuArgs, GpuCheck, RunArgs, SelftestArgs,
+    ServeArgs,
 };
 use worker::device::bundle::Bundle;
+use worker::device::cuda::CudaSetup;
 use worker::device::ort::engine::CpuEngine;
 use worker::device::ort::library;
 use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use worker::doctor::{self, DoctorError};
+use worker::gpu;
 use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
-use worker::workbench::{Setup, SetupError, Workbench};
+use worker::voices;
+use worker::workbench::{DEVICE_MEMORY, DeviceChoice, Setup, SetupError, Workbench};
 
 /// The request or a job failed.
 const FAILED: u8 = 1;
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
             Command::Bench(args) => bench_command(args, settings),
             Command::Doctor(args) => doctor_command(&args, cli.config.as_deref()),
             Command::Selftest(args) => selftest_command(&args, &settings),
+            Command::Gpu(args) => gpu_command(args, settings),
         }
     });
     match outcome {
@@ -63,17 +68,15 @@ fn main() -> ExitCode {
 struct Usage(String);
 
 fn start_logging(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
-    let given = cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("info");
-    // The demultiplexers log what they skip; the result's warnings say it better. ONNX Runtime tells its life story.
-    let filter = EnvFilter::try_new(format!("symphonia=off,ort=warn,{given}"))
-        .map_err(|_| Usage(format!("not a log filter: `{given}`")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text") {
-        "text" => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        "json" => builder.json().init(),
-        other => bail!(Usage(format!("not a log format (`text` or `json`): `{other}`"))),
-    }
-    Ok(())
+    let plan = LogPlan {
+        filter: cli.log.as_deref().or(settings.log.as_deref()).unwrap_or("info"),
+        // The demultiplexers log what they skip; the result's warnings say it better. ONNX Runtime tells its life story.
+        quiet: "symphonia=off,ort=warn",
+        format: cli.log_format.as_deref().or(settings.log_format.as_deref()).unwrap_or("text"),
+        colour: std::io::stderr().is_terminal(),
+    };
+    let beside = matches!(cli.command, Command::Serve(_)).then(serve::traces).flatten();
+    Ok(logs::start(plan, beside).map_err(|error| Usage(error.to_string()))?)
 }
 
 /// One line what failed, its causes, what to try.
@@ -102,14 +105,14 @@ fn home(given: Option<PathBuf>, settings: &Settings) -> anyhow::Result<Home> {
         })
 }
 
-fn open(args: EngineArgs, settings: Settings) -> anyhow::Result<Workbench> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn open(args: EngineArgs, settings: Settings, device_memory: Option<String>) -> anyhow::Result<Workbench> {
     let device = args.device.or_else(|| settings.device.clone()).unwrap_or_else(|| "auto".to_owned());
     Ok(Workbench::open(Setup {
         home: home(args.home, &settings)?,
         bundle: args.bundle.or(settings.bundle).unwrap_or_else(|| "starter".to_owned()),
         device: device.parse().map_err(Usage)?,
-        threads: args.threads.map_or(cores, usize::from),
+        threads: args.threads.map(usize::from),
+        device_memory: device_memory.unwrap_or_else(|| DEVICE_MEMORY.to_owned()),
         batch_rows: args.batch_rows.map(usize::from),
         limits: AudioLimits::default(),
     })?)
@@ -120,7 +123,15 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
     let transcript =
         args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
     let display = Display::new(std::io::stderr().is_terminal());
-    let bench = open(args.engine, settings)?;
+    let bench = open(args.engine, settings, None)?;
+    let voices = args.speakers.as_deref().map(|folder| {
+        let line = display.line("voices");
+        let known = voices::of_folder(&bench, folder, &line);
+        line.finish(
+            &known.as_ref().map_or_else(|_| String::new(), |k| format!("{} known voice(s)", k.voices.len())),
+        );
+        known
+    });
     let plan = Plan {
         audio: args.audio,
         out: args.out,
@@ -131,6 +142,7 @@ fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
             ChannelsArg::Separate => Channels::Separate,
         },
         transcript,
+        voices: Arc::new(voices.transpose()?.unwrap_or_default()),
         json: args.json,
         jobs: usize::from(args.jobs),
     };
@@ -166,13 +178,13 @@ fn read_transcript(path: &Path, recordings: usize) -> anyhow::Result<Arc<Transcr
 
 fn serve_command(args: ServeArgs, settings: Settings) -> anyhow::Result<bool> {
     let home = home(args.engine.home.clone(), &settings)?;
-    let (engine, fallback) = (args.engine.clone(), settings.clone());
-    Ok(serve::serve(args, &settings, &home, || open(engine, fallback))??)
+    let (engine, fallback, memory) = (args.engine.clone(), settings.clone(), args.device_memory.clone());
+    Ok(serve::serve(args, &settings, &home, || open(engine, fallback, memory))??)
 }
 
 fn bench_command(args: BenchArgs, settings: Settings) -> anyhow::Result<bool> {
     let json = args.json;
-    let bench = open(args.engine, settings)?;
+    let bench = open(args.engine, settings, None)?;
     let report = bench::measure(&bench, &args.audio, usize::from(args.repeat))?;
     print(&if json { report.to_json() } else { report.to_table() });
     Ok(true)
@@ -199,6 +211,32 @@ fn selftest_command(args: &SelftestArgs, settings: &Settings) -> anyhow::Result<
         print("ok\n");
     }
     Ok(true)
+}
+
+fn gpu_command(args: GpuArgs, settings: Settings) -> anyhow::Result<bool> {
+    let findings = if let GpuCheck::Compile { nvrtc, arch } = &args.check {
+        gpu::compile(nvrtc, arch)?
+    } else {
+        let home = home(args.engine.home, &settings)?;
+        let bundle = args.engine.bundle.or(settings.bundle).unwrap_or_else(|| "starter".to_owned());
+        let device = args.engine.device.unwrap_or_else(|| "cuda".to_owned());
+        let DeviceChoice::Cuda(number) = device.parse().map_err(Usage)? else {
+            bail!(Usage(format!("not a GPU (`cuda` or `cuda:N`): `{device}`")));
+        };
+        let setup = CudaSetup {
+            memory: args.device_memory.unwrap_or_else(|| DEVICE_MEMORY.to_owned()),
+            lanes: args.engine.threads.map(usize::from),
+            batch_rows: args.engine.batch_rows.map(usize::from),
+        };
+        let bench = gpu::Bench::open(&home, &bundle, number, &setup)?;
+        match &args.check {
+            GpuCheck::Parity { audio } => bench.parity(audio)?,
+            GpuCheck::Leaks { batches } => bench.leaks(*batches)?,
+            GpuCheck::Kernels | GpuCheck::Compile { .. } => bench.kernels()?,
+        }
+    };
+    print(&findings.text);
+    Ok(findings.good)
 }
 
 /// Everything that belongs on stdout goes through here.

@@ -9,6 +9,7 @@ use common::job::spec::Channels;
 use common::speech::render::{printable, table};
 use common::speech::result_document::JobFacts;
 use common::speech::transcript::Transcript;
+use common::speech::voice::VoiceSet;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub channels: Channels,
     /// A transcript whose segments get speakers.
     pub transcript: Option<Arc<Transcript>>,
+    /// The voices that speakers may be.
+    pub voices: Arc<VoiceSet>,
     /// Whether to print JSON lines instead of tables.
     pub json: bool,
     /// Recordings worked on at once.
@@ -100,6 +103,7 @@ fn one(
         speakers: plan.speakers,
         channels: plan.channels,
         transcript: plan.transcript.clone(),
+        voices: Arc::clone(&plan.voices),
     };
     let outcome = job::run(bench, &request, line)?;
     publish::write(folder, &publish::stem(audio), audio, &outcome, &plan.formats).map_err(|e| Failure {

@@ -78,6 +78,17 @@ pub fn signal(samples: usize, rate_hz: u32) -> Vec<f32> {
         .collect()
 }
 
+/// The test signal, as long as the longest row of a bundle.
+#[must_use]
+pub fn sound_for(manifest: &Manifest) -> Vec<f32> {
+    let s = &manifest.segmentation;
+    let window = match manifest.embedding.kind {
+        EmbeddingKind::Windowed { window_samples, .. } => window_samples,
+        EmbeddingKind::FrameLevel { .. } => 0,
+    };
+    signal(s.window_samples.max(window) as usize, s.sample_rate_hz)
+}
+
 /// What an engine answers now.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use common::config::Settings;
 use common::home::Home;
+use common::telemetry::logs::Beside;
 
 use crate::cli::ServeArgs;
 use crate::workbench::Workbench;
@@ -26,6 +27,12 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         2
     }
+}
+
+/// Nothing hears of spans.
+#[must_use]
+pub fn traces() -> Option<Beside> {
+    None
 }
 
 /// Says that there is no fleet in this program.

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use common::home::Home;
 
 use crate::audio::AudioLimits;
 use crate::batch::plan::Limits;
 use crate::device::bundle::{Bundle, BundleError};
+use crate::device::cuda::{self, CudaError, CudaSetup, Found};
+use crate::device::engine::EngineError;
 use crate::device::handle::Device;
 use crate::device::ort::engine::{CpuEngine, StartError};
 use crate::device::ort::library::{self, LibraryError};
@@ -19,6 +23,11 @@ pub const SEGMENTATION_ROWS: usize = 4;
 /// Rows of one embedding batch on a CPU; larger ones gain nothing.
 pub const EMBEDDING_ROWS: usize = 4;
 
+/// Memory of a GPU that is used unless somebody says otherwise.
+pub const DEVICE_MEMORY: &str = "80%";
+/// Jobs that keep one engine of a GPU busy: most of a job there is reading and decoding, which the CPU does.
+const JOBS_PER_GPU_LANE: usize = 8;
+
 /// What to set up.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -26,10 +35,12 @@ pub struct Setup {
     pub bundle: String,
     /// Where bundles and the inference library lie.
     pub home: Home,
-    /// `auto` or `cpu`.
+    /// `auto`, `cpu` or a GPU.
     pub device: DeviceChoice,
-    /// Engines on the CPU, one thread each.
-    pub threads: usize,
+    /// Engines; `None` for one on each core, or as many as keep a GPU busy.
+    pub threads: Option<usize>,
+    /// Memory of a GPU that may be used: bytes or a share.
+    pub device_memory: String,
     /// Most rows of a batch, for both networks; `None` for the defaults.
     pub batch_rows: Option<usize>,
     /// What audio is accepted.
@@ -72,6 +83,8 @@ pub struct Workbench {
     pub device: Device,
     /// What documents call the device.
     pub device_name: String,
+    /// What the maker of the GPU calls it; `None` on a CPU.
+    pub gpu_name: Option<String>,
     /// What audio is accepted.
     pub limits: AudioLimits,
 }
@@ -82,6 +95,9 @@ pub enum LaneError {
     /// Its networks do not load.
     #[error(transparent)]
     Load(#[from] StartError),
+    /// Not even the smallest batch runs.
+    #[error("the first batches failed")]
+    WarmUp(#[from] EngineError),
     /// It computes something else than the machine the bundle was built on.
     #[error("the self-test failed")]
     SelfTest(#[from] SelfTestError),
@@ -104,12 +120,9 @@ pub enum SetupError {
         /// Why.
         source: LaneError,
     },
-    /// A GPU was asked for.
-    #[error("no GPU can be used: {reason}")]
-    NoGpu {
-        /// Why not.
-        reason: String,
-    },
+    /// A GPU was asked for, or is there and does not work.
+    #[error("no GPU can be used")]
+    NoGpu(#[source] CudaError),
 }
 
 impl SetupError {
@@ -138,9 +151,7 @@ impl SetupError {
                 ),
             ],
             Self::Engine { .. } => vec![build],
-            Self::NoGpu { .. } => {
-                vec!["use `--device cpu`, or `--device auto` to take what there is".to_owned()]
-            }
+            Self::NoGpu(error) => error.hints(),
         }
     }
 }
@@ -151,19 +162,36 @@ impl Workbench {
     /// # Errors
     /// See [`SetupError`].
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
-        if let DeviceChoice::Cuda(number) = setup.device {
-            return Err(SetupError::NoGpu {
-                reason: format!("this build has no CUDA engine (asked for cuda:{number})"),
-            });
-        }
+        let gpu = match setup.device {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Cuda(number) => Some(cuda::look(&setup.home, number).map_err(SetupError::NoGpu)?),
+            DeviceChoice::Auto => match cuda::look(&setup.home, 0) {
+                Ok(found) => Some(found),
+                // A GPU that is there and does not work is a failure, not a reason to be slow.
+                Err(error) if !error.is_absence() => return Err(SetupError::NoGpu(error)),
+                Err(error) => {
+                    tracing::info!(reason = %error, "device: cpu");
+                    None
+                }
+            },
+        };
         let bundle = Bundle::open(&setup.bundle, &setup.home)?;
+        match gpu {
+            Some(found) => Self::on_gpu(&found, bundle, setup),
+            None => Self::on_cpu(bundle, setup),
+        }
+    }
+
+    fn on_cpu(bundle: Bundle, setup: Setup) -> Result<Self, SetupError> {
         let environment = library::environment(&library::expected_path(&setup.home))?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits {
             segmentation_rows_max: setup.batch_rows.unwrap_or(SEGMENTATION_ROWS),
             embedding_rows_max: setup.batch_rows.unwrap_or(EMBEDDING_ROWS),
-            lanes: setup.threads,
+            rows_min: 1,
+            lanes: setup.threads.unwrap_or_else(cores).max(1),
         };
-        let factories: Vec<_> = (0..setup.threads.max(1))
+        let factories: Vec<_> = (0..limits.lanes)
             .map(|_| {
                 let (environment, bundle) = (environment.clone(), bundle.clone());
                 move || {
@@ -175,6 +203,46 @@ impl Workbench {
             .collect();
         let device = Device::start(factories, limits)
             .map_err(|source| SetupError::Engine { bundle: bundle.dir.clone(), source })?;
-        Ok(Self { bundle, device, device_name: "cpu".to_owned(), limits: setup.limits })
+        let device_name = "cpu".to_owned();
+        Ok(Self { bundle, device, device_name, gpu_name: None, limits: setup.limits })
+    }
+
+    fn on_gpu(found: &Found, bundle: Bundle, setup: Setup) -> Result<Self, SetupError> {
+        let began = Instant::now();
+        let wanted =
+            CudaSetup { memory: setup.device_memory, lanes: setup.threads, batch_rows: setup.batch_rows };
+        let prepared = cuda::prepare(found, &bundle, &setup.home, &wanted).map_err(SetupError::NoGpu)?;
+        let sound = Arc::new(selftest::sound_for(&bundle.manifest));
+        let factories: Vec<_> = (0..prepared.limits().lanes)
+            .map(|_| {
+                let (prepared, bundle, sound) = (prepared.clone(), bundle.clone(), sound.clone());
+                move || {
+                    let mut engine = prepared.engine()?;
+                    selftest::check(&mut engine, &bundle.manifest)?;
+                    engine.warm_up(&bundle.manifest, &sound)?;
+                    Ok::<_, LaneError>(engine)
+                }
+            })
+            .collect();
+        let device = Device::start(factories, prepared.limits())
+            .map_err(|source| SetupError::Engine { bundle: bundle.dir.clone(), source })?
+            .with_gauges(prepared.gauges());
+        let peak_bytes = device.gauges().map_or(0, |gauges| gauges.high_water_bytes);
+        tracing::info!(
+            gpu = prepared.name(),
+            lanes = device.lanes(),
+            seconds = began.elapsed().as_secs_f64(),
+            peak_bytes,
+            "device: {}",
+            prepared.label()
+        );
+        let gpu_name = Some(prepared.name().to_owned());
+        Ok(Self { bundle, device, device_name: prepared.label(), gpu_name, limits: setup.limits })
+    }
+
+    /// Jobs at once that keep the device busy.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.device.lanes() * if self.gpu_name.is_some() { JOBS_PER_GPU_LANE } else { 1 }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, StoredResult};
-use crate::job::spec::{CacheKey, JobSpec};
+use crate::job::spec::{CacheKey, JobKind, JobSpec};
 use crate::object_key;
 use crate::port::job_store::{JobStore, JobStoreError};
 use crate::port::object_store::{ObjectStore, StoreError};
@@ -29,19 +29,35 @@ pub fn copies(record: &JobRecord) -> Vec<(String, String)> {
     let (Some(result), Some(from)) = (&record.result, object_key::result_source(record)) else {
         return Vec::new();
     };
-    named(&from, record.id, result)
+    named(&from, record.id, &record.spec, result)
 }
 
-fn named(from: &str, job: crate::job::id::JobId, result: &StoredResult) -> Vec<(String, String)> {
+/// Every document to its stable key, and a voice that was learnt to its own.
+fn named(
+    from: &str,
+    job: crate::job::id::JobId,
+    spec: &JobSpec,
+    result: &StoredResult,
+) -> Vec<(String, String)> {
     let names = result.documents.iter().map(|document| &document.name);
-    names.map(|name| (format!("{from}{name}"), object_key::document(job, name))).collect()
+    let mut copies: Vec<_> =
+        names.map(|name| (format!("{from}{name}"), object_key::document(job, name))).collect();
+    let bundle =
+        result.bundle.as_deref().map(|bundle| bundle.split_once('@').map_or(bundle, |(name, _)| name));
+    if let (JobKind::Enroll { name, .. }, Some(bundle)) = (&spec.kind, bundle)
+        && result.documents.iter().any(|document| document.name == object_key::VOICE_DOCUMENT)
+    {
+        let document = format!("{from}{}", object_key::VOICE_DOCUMENT);
+        copies.push((document, object_key::voice(bundle, name)));
+    }
+    copies
 }
 
 /// The key under which a result may serve other jobs: known once the content and the bundle are.
 #[must_use]
 pub fn cache_key(spec: &JobSpec, result: &StoredResult) -> Option<CacheKey> {
     let audio = result.audio_sha256.or(spec.audio.sha256)?;
-    CacheKey::of(spec, audio, result.bundle.as_deref()?)
+    Some(CacheKey::of(spec, audio, result.bundle.as_deref()?)?.with_voices(result.voices))
 }
 
 /// Exports what this worker has just settled under `key`.
@@ -55,7 +71,7 @@ pub async fn settled(
     spec: &JobSpec,
     result: &StoredResult,
 ) -> Result<(), ExportError> {
-    let copies = named(&object_key::attempt(key), key.job, result);
+    let copies = named(&object_key::attempt(key), key.job, spec, result);
     carry_out(store, objects, key.job, &copies, cache_key(spec, result)).await
 }
 
@@ -103,4 +119,31 @@ pub async fn pass(
         }
     }
     Ok((exported, failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::job::id::JobId;
+    use crate::job::record::Document;
+    use crate::job::spec::{ContentDigest, SourceRef};
+
+    #[test]
+    fn a_voice_goes_to_its_own_key_as_well() {
+        let job = JobId::new(Timestamp::from_millis(0), [0; 16]);
+        let document = |name: &str| Document { name: name.into(), bytes: 1, sha256: ContentDigest::of(b"x") };
+        let result = StoredResult {
+            documents: vec![document("voice.json")],
+            audio: Duration::from_secs(1),
+            audio_sha256: None,
+            bundle: Some("starter@1.1.0".into()),
+            voices: None,
+        };
+        let enroll = JobSpec::enroll("Ada", SourceRef::at("s3://b/a.wav"), vec![]);
+        let to: Vec<_> = named("from/", job, &enroll, &result).into_iter().map(|(_, to)| to).collect();
+        assert_eq!(to, [object_key::document(job, "voice.json"), "speakers/starter/Ada.json".to_owned()]);
+        let diarize = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
+        assert_eq!(named("from/", job, &diarize, &result).len(), 1, "only who enrols makes a voice");
+    }
 }

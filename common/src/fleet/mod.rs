@@ -12,3 +12,4 @@ pub mod rescue;
 pub mod sweep;
 pub mod take;
 pub mod trip;
+pub mod voices;

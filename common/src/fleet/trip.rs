@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tracing::Instrument as _;
+
 use super::export::{self, ExportError};
 use super::keep::{Hold, Stop};
 use crate::job::failure::{Failure, FailureClass};
@@ -11,6 +13,7 @@ use crate::job::spec::JobSpec;
 use crate::job::transition::{Ending, Settled, Transition};
 use crate::port::job_store::{JobStore, JobStoreError};
 use crate::port::object_store::ObjectStore;
+use crate::telemetry::TRACED;
 
 /// Times that an unanswered settlement is put. Each is already bounded and repeated by the adapter.
 const SETTLES_MAX: usize = 3;
@@ -84,16 +87,18 @@ pub async fn trip(
     work: &impl Work,
     unit: f64,
 ) -> End {
-    let outcome = work.work(lease, hold).await;
+    let outcome = work.work(lease, hold).instrument(tracing::error_span!(target: TRACED, "work")).await;
     let Some(transition) = decide(lease, outcome, unit) else { return End::Lost };
-    let state = match settle(store, lease, &transition).await {
+    let settling = settle(store, lease, &transition);
+    let state = match settling.instrument(tracing::error_span!(target: TRACED, "settle")).await {
         Err(error) => return End::Unanswered(error),
         Ok(None) => return End::Lost,
         Ok(Some(state)) => state,
     };
     let export = match transition.ending() {
         Ending::Completed(result) if state == JobState::Completed => {
-            export::settled(store, objects, lease.key(), &lease.payload, result).await.err()
+            let exporting = export::settled(store, objects, lease.key(), &lease.payload, result);
+            exporting.instrument(tracing::error_span!(target: TRACED, "export")).await.err()
         }
         _ => None,
     };

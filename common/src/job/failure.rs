@@ -64,6 +64,22 @@ pub enum Stage {
     Store,
 }
 
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Decode => "decode",
+            Self::Segmentation => "segmentation",
+            Self::Embedding => "embedding",
+            Self::Clustering => "clustering",
+            Self::Render => "render",
+            Self::Store => "store",
+        }
+    }
+}
+
 /// What trying again would bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +107,27 @@ pub struct Failure {
 }
 
 impl FailureCode {
+    /// Every code.
+    pub const ALL: [Self; 17] = [
+        Self::AudioUnsupported,
+        Self::AudioCorrupt,
+        Self::AudioEmpty,
+        Self::AudioTooLong,
+        Self::SourceMissing,
+        Self::SourceForbidden,
+        Self::ModelMismatch,
+        Self::DeviceLost,
+        Self::DeviceOutOfMemory,
+        Self::StoreUnavailable,
+        Self::LeaseLost,
+        Self::Timeout,
+        Self::WorkerLost,
+        Self::VoiceUnsuitable,
+        Self::NotAllowed,
+        Self::AttemptsExhausted,
+        Self::Internal,
+    ];
+
     /// The code as it is written in documents.
     #[must_use]
     pub fn as_str(self) -> &'static str {

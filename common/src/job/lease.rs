@@ -80,6 +80,8 @@ pub struct Lease<T = JobSpec> {
     pub attempts: u32,
     /// Crashes before this one.
     pub crashes: u32,
+    /// How long the job had been available, by the job store's clock; `None` where it did not say.
+    pub waited: Option<Duration>,
 }
 
 impl<T> Lease<T> {
@@ -94,7 +96,13 @@ impl<T> Lease<T> {
     ) -> Self {
         let (attempts, crashes) = counts;
         let attempt = attempts.saturating_add(crashes).saturating_add(1);
-        Self { key, deadline: called_at.plus(lasts), payload, attempt, attempts, crashes }
+        Self { key, deadline: called_at.plus(lasts), payload, attempt, attempts, crashes, waited: None }
+    }
+
+    /// The same lease on a job that had been available for so long.
+    #[must_use]
+    pub fn after(self, waited: Duration) -> Self {
+        Self { waited: Some(waited), ..self }
     }
 
     /// What names this attempt.

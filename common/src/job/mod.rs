@@ -11,5 +11,6 @@ pub mod notice;
 pub mod record;
 pub mod retry;
 pub mod spec;
+pub mod trace;
 pub mod transition;
 pub mod worker;

@@ -97,6 +97,8 @@ pub struct StoredResult {
     pub audio_sha256: Option<ContentDigest>,
     /// The bundle that did the work: `NAME@VERSION`.
     pub bundle: Option<String>,
+    /// What names the known voices that speakers were compared with; `None` when there were none.
+    pub voices: Option<ContentDigest>,
 }
 
 /// A result that cannot be recorded.
@@ -271,6 +273,7 @@ mod tests {
             audio: Duration::from_secs(1),
             audio_sha256: None,
             bundle: None,
+            voices: None,
         };
         assert_eq!(result(vec![]).check(), Err(ResultError::Count { count: 0 }));
         assert!(result(vec![document("segments.json"); DOCUMENTS_MAX]).check().is_ok());

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 pub use super::digest::{ContentDigest, ContentDigestError};
 use super::lane::Lane;
+use super::trace::TraceContext;
+use crate::speech::voice;
 
 /// Longest URI of audio, transcript, output and callback, bytes.
 pub const URI_BYTES_MAX: usize = 4096;
@@ -34,6 +36,8 @@ pub enum JobKind {
     Enroll {
         /// The voice's name.
         name: String,
+        /// Further recordings of the person, besides the job's audio.
+        more: Vec<SourceRef>,
     },
 }
 
@@ -57,11 +61,30 @@ impl SourceRef {
         Self { uri: uri.into(), sha256: None, bytes: None, duration: None }
     }
 
+    /// The length of the recording, or what its size and the end of its name suggest: right within a factor of a few, which
+    /// is far nearer than taking ten seconds and ten hours for the same. `None` when the size is unknown too.
+    #[must_use]
+    pub fn length_estimate(&self) -> Option<Duration> {
+        let guess = || Some(Duration::from_secs(self.bytes? / bytes_per_s(&self.uri)));
+        self.duration.or_else(guess)
+    }
+
     /// What stands for the content when poison is remembered: its digest, or that of its place while the digest is
     /// unknown.
     #[must_use]
     pub fn content(&self) -> ContentDigest {
         self.sha256.unwrap_or_else(|| ContentDigest::of(self.uri.as_bytes()))
+    }
+}
+
+/// What a second of such a recording usually takes: speech at 16 kHz uncompressed, half of that as FLAC, 1 Mbit/s where
+/// there are pictures, else 128 kbit/s.
+fn bytes_per_s(uri: &str) -> u64 {
+    let end = uri.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).unwrap_or_default();
+    match end.as_str() {
+        "wav" | "aif" | "aiff" | "caf" => 32_000,
+        "mp4" | "m4v" | "mov" | "mkv" | "webm" => 125_000,
+        _ => 16_000,
     }
 }
 
@@ -191,6 +214,8 @@ pub struct JobSpec {
     pub callback_url: Option<String>,
     /// Where the documents go besides the store's own place.
     pub output: Option<String>,
+    /// The submitter's trace, which the attempts join. It changes no result.
+    pub trace: Option<TraceContext>,
 }
 
 /// A specification that is not accepted.
@@ -226,6 +251,9 @@ pub enum SpecError {
         /// Most.
         max: u32,
     },
+    /// A name that a voice may not have.
+    #[error("{}", voice::VoiceError::Name)]
+    VoiceName,
     /// Formats are missing, repeated or unsorted.
     #[error("formats must be sorted, different and at least one")]
     Formats,
@@ -245,7 +273,14 @@ impl JobSpec {
             limits: Limits::default(),
             callback_url: None,
             output: None,
+            trace: None,
         }
+    }
+
+    /// Learning the voice `name` from recordings, the first of which is `audio`, with every default.
+    #[must_use]
+    pub fn enroll(name: &str, audio: SourceRef, more: Vec<SourceRef>) -> Self {
+        Self { kind: JobKind::Enroll { name: name.to_owned(), more }, ..Self::diarize(audio) }
     }
 
     /// Whether every part keeps its bounds.
@@ -253,8 +288,13 @@ impl JobSpec {
     /// # Errors
     /// The first part that does not.
     pub fn check(&self) -> Result<(), SpecError> {
-        if let JobKind::Enroll { name } = &self.kind {
-            text("the voice name", name, NAME_BYTES_MAX)?;
+        if let JobKind::Enroll { name, more } = &self.kind {
+            if !voice::is_voice_name(name) {
+                return Err(SpecError::VoiceName);
+            }
+            let recordings = more.len() as u64 + 1;
+            number("the number of recordings", recordings, 1, voice::RECORDINGS_MAX as u64)?;
+            more.iter().try_for_each(|source| text("the audio uri", &source.uri, URI_BYTES_MAX))?;
         }
         text("the audio uri", &self.audio.uri, URI_BYTES_MAX)?;
         for (field, value) in [("callback_url", &self.callback_url), ("output", &self.output)] {
@@ -340,6 +380,13 @@ impl CacheKey {
         }
     }
 
+    /// The same where `voices` are known: a result names them, so it serves nobody who knows others. Where none are, no
+    /// digest is, and the key is the one above.
+    #[must_use]
+    pub fn with_voices(self, voices: Option<ContentDigest>) -> Self {
+        voices.map_or(self, |voices| Self(ContentDigest::of(format!("{}\n{voices}", self.0).as_bytes())))
+    }
+
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn to_text(self) -> String {
@@ -384,7 +431,30 @@ mod tests {
         assert!(!ok(&|s| s.tags = BTreeMap::from([("k".into(), "v".repeat(TAG_VALUE_BYTES_MAX + 1))])));
         assert!(!ok(&|s| s.options.formats.clear()));
         assert!(!ok(&|s| s.options.formats = vec![DocumentFormat::Json, DocumentFormat::Json]));
-        assert!(!ok(&|s| s.kind = JobKind::Enroll { name: String::new() }));
+        let enroll = |name: &str, more: usize| JobKind::Enroll {
+            name: name.into(),
+            more: vec![SourceRef::at("s3://b/b.wav"); more],
+        };
+        for name in ["", "../x", "a/b", &"n".repeat(voice::NAME_BYTES_MAX + 1)] {
+            assert!(!ok(&|s| s.kind = enroll(name, 0)), "{name}");
+        }
+        for (more, good) in [(0, true), (voice::RECORDINGS_MAX - 1, true), (voice::RECORDINGS_MAX, false)] {
+            assert_eq!(ok(&|s| s.kind = enroll("Ada", more)), good);
+        }
+    }
+
+    #[test]
+    fn a_length_is_estimated_by_size_unless_it_is_known() {
+        let hour =
+            |uri: &str, bytes| SourceRef { bytes: Some(bytes), ..SourceRef::at(uri) }.length_estimate();
+        assert_eq!(hour("s3://b/a.WAV", 115_200_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/a.mp3", 57_600_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/a.mp4", 450_000_000), Some(Duration::from_secs(3600)));
+        assert_eq!(hour("s3://b/noend", u64::MAX).map(|long| long.as_secs()), Some(u64::MAX / 16_000));
+        assert_eq!(SourceRef::at("https://h/a.mp3").length_estimate(), None);
+        let known = Some(Duration::from_secs(7));
+        let source = SourceRef { duration: known, bytes: Some(1 << 40), ..SourceRef::at("s3://b/a.wav") };
+        assert_eq!(source.length_estimate(), known);
     }
 
     #[test]
@@ -395,6 +465,7 @@ mod tests {
         let mut elsewhere = spec.clone();
         elsewhere.audio.uri = "s3://b/other.wav".into();
         elsewhere.lane = Lane::High;
+        elsewhere.trace = TraceContext::new([1; 16], [2; 8], 1);
         assert_eq!(CacheKey::of(&elsewhere, audio, "starter@1"), Some(key));
         assert_ne!(CacheKey::of(&spec, audio, "starter@2"), Some(key));
         assert_ne!(CacheKey::of(&spec, ContentDigest::of(b"other"), "starter@1"), Some(key));
@@ -405,5 +476,8 @@ mod tests {
         with_text.options.transcript = Some(SourceRef::at("s3://b/t.json"));
         assert_eq!(CacheKey::of(&with_text, audio, "starter@1"), None);
         assert_eq!(key.to_text().len(), 32);
+        let known = |text: &[u8]| key.with_voices(Some(ContentDigest::of(text)));
+        assert_eq!(key.with_voices(None), key);
+        assert!(known(b"a") != key && known(b"a") != known(b"b") && known(b"a") == known(b"a"));
     }
 }

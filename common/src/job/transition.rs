@@ -328,6 +328,7 @@ mod tests {
             audio: Duration::from_secs(60),
             audio_sha256: None,
             bundle: None,
+            voices: None,
         }
     }
 

@@ -77,6 +77,8 @@ pub struct WorkerInfo {
     pub slots: u32,
     /// Seconds of audio it finished per second over the last minute.
     pub audio_s_per_s: f64,
+    /// Seconds of audio that it does per second while it has something to do; `None` before its first job ended.
+    pub capacity: Option<f64>,
     /// Whether it takes no more jobs.
     pub draining: bool,
 }

@@ -12,6 +12,10 @@ const PORTS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 /// Most axes of an input or output.
 const AXES_MAX: usize = 16;
+/// Most constants that are listed.
+const CONSTANTS_MAX: usize = 1 << 16;
+/// `TensorProto.DataType` of 32-bit floats.
+const FLOAT: u64 = 1;
 /// `TensorProto.DataLocation`: the numbers lie in another file.
 const EXTERNAL: u64 = 1;
 /// Operator of compiled contexts, whose content may lie in another file.
@@ -90,6 +94,72 @@ pub fn inspect(file: &[u8]) -> Result<Interface, OnnxError> {
         }
     }
     interface.ok_or(OnnxError::Malformed { what: "it has no graph" })
+}
+
+/// A constant of a network's own graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constant<'a> {
+    /// Lengths of its axes.
+    pub dims: Vec<u64>,
+    /// `TensorProto.DataType`.
+    pub element: u64,
+    /// Its numbers as bytes, little-endian; empty when they are written in another form.
+    raw: &'a [u8],
+}
+
+impl Constant<'_> {
+    /// Numbers that its axes hold, at most `u64::MAX`.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().fold(1, |product, dim| product.saturating_mul(*dim))
+    }
+
+    /// Its numbers; `None` unless they are 32-bit floats, as many as the axes hold.
+    #[must_use]
+    pub fn floats(&self) -> Option<Vec<f32>> {
+        let (numbers, rest) = self.raw.as_chunks::<4>();
+        let whole = self.element == FLOAT && rest.is_empty() && numbers.len() as u64 == self.elements();
+        whole.then(|| numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    }
+}
+
+/// The constants of a network's own graph, not of graphs within it.
+///
+/// # Errors
+/// See [`OnnxError`].
+pub fn constants(file: &[u8]) -> Result<Vec<Constant<'_>>, OnnxError> {
+    let mut constants = Vec::new();
+    for field in Fields(text_of(file, 7)?) {
+        let (5, Value::Bytes(tensor)) = field? else { continue };
+        if constants.len() == CONSTANTS_MAX {
+            return Err(OnnxError::TooMany { what: "constants" });
+        }
+        constants.push(constant(tensor)?);
+    }
+    Ok(constants)
+}
+
+/// `TensorProto`, its axes each by itself or packed into one field.
+fn constant(data: &[u8]) -> Result<Constant<'_>, OnnxError> {
+    let mut constant = Constant { dims: Vec::new(), element: 0, raw: &[] };
+    for field in Fields(data) {
+        match field? {
+            (1, Value::Number(dim)) => constant.dims.push(dim),
+            (1, Value::Bytes(packed)) => {
+                let mut rest = Fields(packed);
+                while !rest.0.is_empty() && constant.dims.len() <= AXES_MAX {
+                    constant.dims.push(rest.varint()?);
+                }
+            }
+            (2, Value::Number(element)) => constant.element = element,
+            (9, Value::Bytes(raw)) => constant.raw = raw,
+            _ => {}
+        }
+        if constant.dims.len() > AXES_MAX {
+            return Err(OnnxError::TooMany { what: "axes" });
+        }
+    }
+    Ok(constant)
 }
 
 /// `GraphProto`. Constants that are listed as inputs too, as old exporters do, are no inputs.

@@ -9,3 +9,4 @@ pub mod result_document;
 pub mod rttm;
 pub mod time;
 pub mod transcript;
+pub mod voice;

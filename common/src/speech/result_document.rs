@@ -41,6 +41,9 @@ pub struct Document {
     pub timing: Timing,
     /// Sentences about what was not as it should be, such as damaged spans of the audio.
     pub warnings: Vec<String>,
+    /// Whether sparse looks sufficed, because the recording is one known voice throughout; absent where they did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fast_path: bool,
 }
 
 /// A span of the transcript, or an exclusive turn.
@@ -243,7 +246,15 @@ impl Document {
             bundle,
             device,
             warnings,
+            fast_path: false,
         }
+    }
+
+    /// The same, made by the fast path.
+    #[must_use]
+    pub fn by_fast_path(mut self) -> Self {
+        self.fast_path = true;
+        self
     }
 
     /// The same with the transcript's segments in place of the exclusive turns.

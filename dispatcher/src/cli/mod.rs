@@ -4,6 +4,7 @@ pub mod duration;
 pub mod fleet;
 pub mod score;
 pub mod service;
+pub mod speakers;
 pub mod submit;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use fleet::{
 };
 pub use score::ScoreArguments;
 pub use service::{KeysCommand, ServeArguments, WebhooksCommand};
+pub use speakers::SpeakersCommand;
 pub use submit::SubmitArguments;
 
 /// Who spoke when: submit, follow and read diarization jobs, watch the queue, score.
@@ -82,6 +84,9 @@ pub enum Command {
     /// List and treat dead letters: jobs that failed for good
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Learn, list and forget known voices: results then carry names
+    #[command(subcommand)]
+    Speakers(SpeakersCommand),
     /// Compare turns with a reference: DER with its parts, and JER
     #[command(after_help = score::RULES)]
     Score(ScoreArguments),

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod result;
 pub mod score;
 pub mod serve;
+pub mod speakers;
 
 /// How a command ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

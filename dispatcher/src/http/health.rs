@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use common::clock::Monotonic;
 use common::port::broker::Broker as _;
 use common::port::job_store::JobStore as _;
 use common::port::object_store::{ObjectStore as _, StoreError};
+use common::telemetry::exposition;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::service::Service;
+use crate::metrics::scrape;
 
 /// For so long a look is good: asking often must not load the services.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -25,13 +28,13 @@ const NO_KEY: &str = "readyz";
 pub struct Readiness(Mutex<Option<(Monotonic, Vec<&'static str>)>>);
 
 /// The process lives and answers. Says nothing about the services that it needs.
-#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "It lives", content_type = "text/plain", body = String)))]
+#[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, description = "It lives", content_type = "text/plain", body = String)))]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The services that it needs answer.
-#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+#[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses(
     (status = 200, description = "All services answer", content_type = "text/plain", body = String),
     (status = 503, description = "The services that do not", content_type = "text/plain", body = String),
 ))]
@@ -52,6 +55,14 @@ pub async fn readyz(State(service): State<Service>) -> (StatusCode, String) {
         return (StatusCode::OK, "ok\n".to_owned());
     }
     (StatusCode::SERVICE_UNAVAILABLE, format!("no answer: {}\n", away.join(", ")))
+}
+
+/// The queue and this process, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses(
+    (status = 200, description = "Prometheus' text format", content_type = "text/plain", body = String),
+))]
+pub async fn metrics(State(service): State<Service>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], scrape(&service.jobs).await)
 }
 
 async fn look(service: &Service) -> Vec<&'static str> {

@@ -46,6 +46,7 @@ fn described() -> (Router<Service>, utoipa::openapi::OpenApi) {
         .routes(routes!(live::history))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
         .split_for_parts();
     say_refusals(&mut description);
     (routes, description)
@@ -152,6 +153,7 @@ mod tests {
         let contract = [
             "DELETE /v1/jobs/{id}",
             "GET /healthz",
+            "GET /metrics",
             "GET /readyz",
             "GET /v1/events",
             "GET /v1/jobs",

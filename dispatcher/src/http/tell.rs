@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use common::random::{OsRandom, Random as _};
+use common::telemetry::metrics;
 use tracing::Instrument as _;
 
 /// Carries the id of a request.
@@ -28,6 +29,7 @@ pub async fn tell(request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), began.elapsed());
     let route = route.as_deref().unwrap_or("none");
+    metrics::http_request(route, status.as_u16(), took);
     span.in_scope(|| {
         let ms = took.as_secs_f64() * 1e3;
         if status.is_server_error() {

@@ -9,7 +9,7 @@ use common::port::job_store::QueueStatus;
 use super::json_line;
 use super::length::short;
 use super::table::Table;
-use crate::wire::queue::{DRAIN_TARGET, QueueDocument};
+use crate::wire::queue::QueueDocument;
 use crate::wire::worker::WorkerDocument;
 
 /// The queue in numbers, as a JSON line.
@@ -31,7 +31,7 @@ pub fn queue(status: &QueueStatus) -> String {
     }
     let mut out = table.render(None);
     let mut line = |name: &str, text: String| writeln!(out, "{name:8}  {text}").expect("writing to memory");
-    let hours = status.audio_waiting.as_secs_f64() / 3600.0;
+    let hours = status.audio_waiting_estimate().as_secs_f64() / 3600.0;
     let oldest =
         status.oldest.map_or_else(String::new, |oldest| format!(", the oldest for {}", short(oldest)));
     line(
@@ -50,7 +50,7 @@ pub fn queue(status: &QueueStatus) -> String {
         Some(drain) => format!("done in {}", short(drain)),
         None => "nothing is being done".to_owned(),
     };
-    let wanted = status.workers_wanted(DRAIN_TARGET);
+    let wanted = status.workers_wanted();
     line("workers", format!("{} alive, {wanted} wanted; {drain}", status.workers_alive));
     out
 }
@@ -93,6 +93,7 @@ mod tests {
     use common::clock::Timestamp;
     use common::job::worker::{WorkerId, WorkerInfo};
     use common::port::job_store::LaneDepth;
+    use common::scaling::Load;
 
     use super::*;
 
@@ -110,6 +111,13 @@ mod tests {
             audio_s_per_s: 10.0,
             oldest: Some(Duration::from_secs(12)),
             workers_alive: 3,
+            ..QueueStatus::default()
+        };
+        status.load = Load {
+            waiting_timed: 125,
+            ready_timed: 120,
+            ready_audio: status.audio_waiting,
+            ..Load::default()
         };
         status.depth[1] = LaneDepth { ready: 120, scheduled: 4, retryable: 1, running: 6, outbox: 7 };
         let text = queue(&status);
@@ -121,7 +129,7 @@ mod tests {
              low           0        0          0          0\n\
              waiting   1.50 h of audio, the oldest for 12 s; 7 notices to send; 2 dead\n\
              rates     0.50 jobs/s in, 0.25 jobs/s out, 10.0 s of audio a second\n\
-             workers   3 alive, 3 wanted; done in 9 min\n"
+             workers   3 alive, 1 wanted; done in 9 min\n"
         );
     }
 
@@ -137,6 +145,7 @@ mod tests {
             jobs: 1,
             slots: 2,
             audio_s_per_s: 12.34,
+            capacity: None,
             draining: true,
         };
         let seen = [WorkerSeen { info, last_seen: Duration::from_millis(1234) }];

@@ -9,6 +9,7 @@ pub mod records;
 pub mod score;
 pub mod screen;
 pub mod service;
+pub mod speakers;
 pub mod submitted;
 pub mod table;
 

@@ -3,6 +3,7 @@
 use common::port::job_store::JobStore as _;
 use common::random::OsRandom;
 use common::reach::{Reach, StoreUrl};
+use common::telemetry::metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, now};
@@ -34,7 +35,9 @@ pub(super) async fn serve(arguments: &ServeArguments, settings: &Settings) -> En
     let secret = settings.webhook_secret.value.clone();
     let plan = serving::Plan { listen: arguments.listen, terms, secret, rules };
     let ports =
-        (connect::job_store(settings)?, connect::queue(settings)?, connect::object_store(settings).await?);
+        (connect::job_store(settings)?, connect::queue(settings)?, connect::streaming_store(settings).await?);
+    metrics::start(metrics::Role::Service);
+    tokio::spawn(metrics::tidy());
     let stop = CancellationToken::new();
     tokio::spawn(told_to_stop(stop.clone()));
     let listening = |address| tracing::info!(%address, "listening");

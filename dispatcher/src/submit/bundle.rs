@@ -93,6 +93,7 @@ mod tests {
             jobs: 0,
             slots: 1,
             audio_s_per_s: 0.0,
+            capacity: None,
             draining: false,
         };
         WorkerSeen { info, last_seen: Duration::ZERO }

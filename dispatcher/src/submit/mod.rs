@@ -4,6 +4,7 @@
 //! bundles. Then recordings are uploaded and recorded a few at a time, and each batch's bells are published.
 
 pub mod bundle;
+pub mod enroll;
 pub mod error;
 pub mod gather;
 pub mod manifest;
@@ -15,17 +16,20 @@ use std::path::Path;
 
 use common::adapter::store::UrlStore;
 use common::clock::Clock;
-use common::fleet::export;
+use common::fleet::{export, voices};
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
-use common::job::spec::{CacheKey, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use common::job::spec::{CacheKey, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
 use common::random::Random;
 use common::reach::{Place, Reach};
 use common::speech::transcript;
+use common::telemetry::{TRACED, spans};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::command::error::FleetError;
 use crate::relay;
@@ -133,7 +137,10 @@ pub async fn submit<J: JobStore, B: Broker>(
         if let Some(wish) = wish.as_deref().filter(|wish| !expected.contains_key(&Some((*wish).to_owned()))) {
             bundle::check(ports.objects, &workers, wish).await?;
         }
-        expected.entry(wish.clone()).or_insert_with(|| bundle::expected(&workers, wish.as_deref()).version);
+        if !expected.contains_key(&wish) {
+            let version = bundle::expected(&workers, wish.as_deref()).version;
+            expected.insert(wish.clone(), known(ports.objects, version, terms).await?);
+        }
     }
     let wanted = gather_all(ports, requests, terms, heard).await?;
 
@@ -141,10 +148,10 @@ pub async fn submit<J: JobStore, B: Broker>(
     let mut rest = wanted.into_iter().peekable();
     while rest.peek().is_some() && outcome.stopped.is_none() {
         let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
-        let version = |wanted: &Wanted| expected.get(&wanted.wishes.bundle).and_then(Option::as_deref);
+        let known = |wanted: &Wanted| expected.get(&wanted.wishes.bundle).and_then(Option::as_ref);
         // Boxed, so that the whole can go to another thread: the compiler cannot tell it of a closure over references.
         let jobs: Vec<_> =
-            batch.iter().map(|wanted| one(ports, wanted, version(wanted), terms, heard).boxed()).collect();
+            batch.iter().map(|wanted| one(ports, wanted, known(wanted), terms, heard).boxed()).collect();
         let mut answers = futures::stream::iter(jobs).buffered(AT_ONCE);
         while let Some(answer) = answers.next().await {
             match answer {
@@ -160,6 +167,26 @@ pub async fn submit<J: JobStore, B: Broker>(
         }
     }
     Ok(outcome)
+}
+
+/// What an earlier result has to have been made with to serve.
+struct Known {
+    /// `NAME@VERSION`.
+    bundle: String,
+    /// What names the voices that are enrolled for it now.
+    voices: Option<ContentDigest>,
+}
+
+/// The voices of the bundle that jobs will meet, where the cache is asked at all.
+async fn known(
+    objects: &UrlStore,
+    bundle: Option<String>,
+    terms: &Terms,
+) -> Result<Option<Known>, SubmitError> {
+    let Some(bundle) = bundle.filter(|_| terms.cache) else { return Ok(None) };
+    let name = bundle.split_once('@').map_or(bundle.as_str(), |(name, _)| name);
+    let listed = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
+    Ok(Some(Known { voices: voices::digest(&listed), bundle }))
 }
 
 /// What can be refused without looking anything up.
@@ -258,41 +285,57 @@ async fn send<J, B>(
 async fn one<J: JobStore, B>(
     ports: &Ports<'_, J, B>,
     wanted: &Wanted,
-    bundle: Option<&str>,
+    known: Option<&Known>,
     terms: &Terms,
     heard: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Submitted, SubmitError> {
     let mut wishes = wanted.wishes.clone();
-    let (name, audio) = match &wanted.found {
-        Found::File { path } => {
-            let audio = send(ports, terms, path, heard).await?;
-            name_file(&mut wishes.tags, path);
-            (path.display().to_string(), audio)
-        }
-        Found::Object { uri, bytes } => {
-            let sha256 = terms.reach.store().key(uri).and_then(digest_in_key);
-            (uri.clone(), SourceRef { sha256, bytes: Some(*bytes), ..SourceRef::at(uri.clone()) })
-        }
-        Found::Web { uri } => (uri.clone(), SourceRef::at(uri.clone())),
-    };
+    let (name, audio) = reachable(ports, &wanted.found, terms, heard).await?;
+    if let Found::File { path } = &wanted.found {
+        name_file(&mut wishes.tags, path);
+    }
     let key = wishes.idempotency_key.take();
-    let spec = wishes.spec(audio, wanted.transcript.clone())?;
+    let id = JobId::new(ports.clock.now(), ports.random.bytes());
+    let span = tracing::error_span!(target: TRACED, "submit", job = %id, trace_id = Empty);
+    spans::join(&span, None);
+    let trace = spans::context(&span);
+    let spec = JobSpec { trace, ..wishes.spec(audio, wanted.transcript.clone())? };
     let idempotency = key.map(|key| own_key(&key, wanted.alone, &spec.audio)).transpose()?;
-    let cached = spec.audio.sha256.zip(bundle).filter(|_| terms.cache);
+    let cached = spec.audio.sha256.zip(known).and_then(|(digest, known)| {
+        Some(CacheKey::of(&spec, digest, &known.bundle)?.with_voices(known.voices))
+    });
     let job = NewJob {
-        id: JobId::new(ports.clock.now(), ports.random.bytes()),
+        id,
         delay: wishes.delay.unwrap_or_default(),
         idempotency,
-        cache: cached.and_then(|(digest, bundle)| CacheKey::of(&spec, digest, bundle)),
+        cache: cached,
         force: terms.force,
         spec,
     };
-    let inserted = match ports.jobs.insert(job).await.map_err(FleetError::from)? {
+    let inserting = ports.jobs.insert(job).instrument(span);
+    let inserted = match inserting.await.map_err(FleetError::from)? {
         Inserted::Cached(record) => Inserted::Cached(exported(ports, record).await?),
         other => other,
     };
     heard(Event::Done);
     Ok(Submitted { name, inserted })
+}
+
+/// A recording that workers can reach, and what to call it: a local one is uploaded.
+async fn reachable<J, B>(
+    ports: &Ports<'_, J, B>,
+    found: &Found,
+    terms: &Terms,
+    heard: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<(String, SourceRef), SubmitError> {
+    Ok(match found {
+        Found::File { path } => (path.display().to_string(), send(ports, terms, path, heard).await?),
+        Found::Object { uri, bytes } => {
+            let sha256 = terms.reach.store().key(uri).and_then(digest_in_key);
+            (uri.clone(), SourceRef { sha256, bytes: Some(*bytes), ..SourceRef::at(uri.clone()) })
+        }
+        Found::Web { uri } => (uri.clone(), SourceRef::at(uri.clone())),
+    })
 }
 
 /// Exports what a job took from another, so that whoever asked has it now, also where no worker lives. What fails, a

@@ -78,6 +78,7 @@ impl Bench {
             jobs: 0,
             slots: 1,
             audio_s_per_s: 0.0,
+            capacity: None,
             draining: false,
         };
         self.jobs.heartbeat(&info, Duration::from_secs(60)).await.unwrap();

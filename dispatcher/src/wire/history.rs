@@ -72,15 +72,9 @@ mod tests {
         let status = QueueStatus {
             at: Timestamp::from_millis(0),
             depth: [lane(1), lane(2), lane(3)],
-            dead: 0,
-            exports: 0,
-            webhooks: 0,
             audio_waiting: Duration::from_secs(1800),
-            arrived_per_s: 0.0,
             completed_per_s: 1.5,
-            audio_s_per_s: 0.0,
-            oldest: None,
-            workers_alive: 0,
+            ..QueueStatus::default()
         };
         let history =
             HistoryDocument::new(Duration::from_secs(5), vec![(&QueueDocument::from(&status)).into()]);

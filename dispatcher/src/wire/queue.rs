@@ -1,16 +1,11 @@
 //! The queue in numbers as a document (contract, section 7).
 
-use std::time::Duration;
-
 use common::job::lane::Lane;
 use common::port::job_store::{LaneDepth, QueueStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::record::seconds;
-
-/// Within this time a queue should be drained: what `workers.wanted` aims at.
-pub const DRAIN_TARGET: Duration = Duration::from_secs(600);
 
 /// The queue in numbers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,7 +68,7 @@ impl From<&QueueStatus> for QueueDocument {
             },
             outbox: status.outbox(),
             dead: status.dead,
-            audio_hours_waiting: places(status.audio_waiting.as_secs_f64() / 3600.0, 1e4),
+            audio_hours_waiting: places(status.audio_waiting_estimate().as_secs_f64() / 3600.0, 1e4),
             rates: RatesDocument {
                 arrived_per_s: places(status.arrived_per_s, 1e3),
                 completed_per_s: places(status.completed_per_s, 1e3),
@@ -81,17 +76,17 @@ impl From<&QueueStatus> for QueueDocument {
             },
             oldest_s: status.oldest.map(seconds),
             drain_s: status.drain().map(seconds),
-            workers: WorkersDocument {
-                alive: status.workers_alive,
-                wanted: status.workers_wanted(DRAIN_TARGET),
-            },
+            workers: WorkersDocument { alive: status.workers_alive, wanted: status.workers_wanted() },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use common::clock::Timestamp;
+    use common::scaling::Load;
 
     use super::*;
 
@@ -110,6 +105,8 @@ mod tests {
             audio_s_per_s: 9.0,
             oldest: Some(Duration::from_millis(1500)),
             workers_alive: 2,
+            load: Load { waiting_timed: 18, ready_timed: 3, ..Load::default() },
+            ..QueueStatus::default()
         };
         assert_eq!(
             serde_json::to_string(&QueueDocument::from(&status)).unwrap(),
@@ -120,7 +117,7 @@ mod tests {
                 r#""low":{"ready":1,"scheduled":2,"retryable":3,"running":4}},"#,
                 r#""outbox":15,"dead":6,"audio_hours_waiting":1.5,"#,
                 r#""rates":{"arrived_per_s":0.1,"completed_per_s":0.25,"audio_s_per_s":9.0},"#,
-                r#""oldest_s":1.5,"drain_s":600.0,"workers":{"alive":2,"wanted":2}}"#
+                r#""oldest_s":1.5,"drain_s":600.0,"workers":{"alive":2,"wanted":1}}"#
             )
         );
     }

@@ -237,6 +237,7 @@ mod tests {
             audio: Duration::from_millis(12_345),
             audio_sha256: Some(ContentDigest::new([1; 32])),
             bundle: Some("starter@1".to_owned()),
+            voices: None,
         });
         source.exported_at = Some(Timestamp::from_millis(5));
         record.complete_from(&source, Timestamp::from_millis(9));

@@ -122,6 +122,9 @@ pub struct ReleasePushArgs {
 /// `pack-runtime`.
 #[derive(Debug, Args)]
 pub struct PackRuntimeArgs {
+    /// The build for GPUs, with its CUDA libraries
+    #[arg(long)]
+    pub gpu: bool,
     /// Where to: `s3://bucket[/prefix]` or `file:///folder`
     #[arg(env = "ROLLCALL_STORE_URL", value_name = "STORE")]
     pub store: Option<String>,

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::child::ask;
 use super::{Check, Device, Plan};
 use crate::progress::Progress;
-use crate::{runtime, selftest, verify};
+use crate::runtime::Kind;
+use crate::wheel::Pin;
+use crate::{gpu_runtime, runtime, selftest, verify};
 
 /// Two seconds of the repository's own sample in every codec that recordings usually come in.
 const SAMPLES: [(&str, &[u8]); 7] = [
@@ -30,7 +32,7 @@ const SAMPLE_S: std::ops::RangeInclusive<f64> = 1.9..=2.2;
 const LIMIT: Duration = Duration::from_secs(180);
 
 pub(super) fn checks(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
-    let mut checks = vec![library(plan.home)];
+    let mut checks = vec![library(plan.home, plan.device)];
     let folder = match bundle(plan.home, plan.bundle) {
         Ok((folder, found)) => {
             checks.push(Check::ok("bundle", found));
@@ -55,7 +57,13 @@ pub(super) fn checks(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
     checks
 }
 
-fn library(home: &Home) -> Check {
+fn library(home: &Home, device: Device) -> Check {
+    let gpu = Kind::Gpu.is_installed(home);
+    match device {
+        Device::Cuda { .. } => return gpu_library(home, gpu),
+        Device::Auto | Device::Cpu if gpu && !Kind::Cpu.is_installed(home) => return gpu_library(home, gpu),
+        Device::Auto | Device::Cpu => {}
+    }
     let path = home.onnxruntime_library();
     if runtime::is_installed(home) {
         Check::ok("onnxruntime", format!("{} at {}", home::ONNXRUNTIME_VERSION, path.display()))
@@ -63,6 +71,33 @@ fn library(home: &Home) -> Check {
         let found = format!("missing or damaged: {}", path.display());
         Check::failure("onnxruntime", found, "`rollcall-provision runtime` installs it")
     }
+}
+
+/// The build for GPUs with every library at its pinned version, or a folder that somebody filled otherwise.
+fn gpu_library(home: &Home, whole: bool) -> Check {
+    let folder = home.onnxruntime_gpu();
+    let version = |package| Pin::of(package).map_or_else(|| "?".to_owned(), |pin| pin.version);
+    if whole {
+        let (blas, dnn) = (version("nvidia-cublas"), version("nvidia-cudnn-cu13"));
+        let at = folder.display();
+        let found = format!("{} for GPUs, cuBLAS {blas}, cuDNN {dnn} at {at}", home::ONNXRUNTIME_VERSION);
+        return Check::ok("onnxruntime", found);
+    }
+    let fix = "`rollcall-provision runtime --gpu` installs it";
+    let missing = gpu_runtime::missing(&folder);
+    let own: Vec<String> = missing
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str())
+        .filter(|name| name.starts_with("libonnxruntime"))
+        .map(str::to_owned)
+        .collect();
+    if own.is_empty() {
+        let elsewhere = missing.len();
+        let found =
+            format!("at {}; {elsewhere} CUDA libraries have to come from elsewhere", folder.display());
+        return Check::warning("onnxruntime", found, fix);
+    }
+    Check::failure("onnxruntime", format!("missing in {}: {}", folder.display(), own.join(", ")), fix)
 }
 
 /// The folder of the bundle and what to say of it.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::model::manifest::{
     AhcParameters, Clustering, Embedding, EmbeddingKind, Feature, Manifest, RecordingSpan, SCHEMA,
-    Segmentation, Tail, Taper, TrunkSpan, VbxParameters,
+    Segmentation, Tail, Taper, TrunkSpan, VbxParameters, VoiceParameters,
 };
 
 use super::{SourceFile, described};
@@ -23,7 +23,7 @@ use crate::safetensors;
 /// Name of the bundle.
 pub const NAME: &str = "community-1";
 /// First part of its version, raised with every change of how it is made.
-const RECIPE_VERSION: &str = "1.0.0";
+const RECIPE_VERSION: &str = "1.1.0";
 /// Where the files come from.
 const REPOSITORY: &str = "pyannote/speaker-diarization-community-1";
 /// The repository's folder in a hub cache.
@@ -202,6 +202,7 @@ impl Repository {
             segmentation: segmentation_geometry(),
             embedding: embedding_geometry(if variant.sliding { sliding() } else { TrunkSpan::Chunk }),
             clustering: if variant.linkage { Clustering::Ahc(ahc()) } else { Clustering::Vbx(vbx()) },
+            voices: VoiceParameters::default(),
             selftest: None,
         };
         Ok((files, manifest))

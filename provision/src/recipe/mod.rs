@@ -4,7 +4,9 @@
 pub mod community1;
 pub mod starter;
 
-use common::model::manifest::{BundleFile, Clustering, Embedding, Manifest, SCHEMA, Segmentation};
+use common::model::manifest::{
+    BundleFile, Clustering, Embedding, Manifest, SCHEMA, Segmentation, VoiceParameters,
+};
 
 use crate::archive::ArchiveError;
 use crate::checkpoint::CheckpointError;
@@ -37,6 +39,8 @@ pub struct Ingredients {
     pub embedding: Embedding,
     /// See [`Manifest::clustering`].
     pub clustering: Clustering,
+    /// See [`Manifest::voices`].
+    pub voices: VoiceParameters,
 }
 
 /// One file of a bundle, with what its manifest says of it.
@@ -145,6 +149,7 @@ impl Recipe {
             segmentation: made.segmentation.clone(),
             embedding: made.embedding.clone(),
             clustering: made.clustering.clone(),
+            voices: made.voices,
             selftest: None,
         }
     }

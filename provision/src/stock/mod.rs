@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::output::{self, Steps};
 use crate::preflight::{self, Check, Device, Verdict};
 use crate::progress::Progress as _;
+use crate::runtime::Kind;
 use crate::selftest;
 use address::{BundleAddress, store_of};
 use depot::Depot;
@@ -171,9 +172,10 @@ fn pack_runtime(
 ) -> Result<(), Failure> {
     let store = arguments.store.as_deref().or(settings.store_url.as_deref()).ok_or(Refused::NoStore)?;
     let depot = Depot::open(store_of(store)).map_err(Refused::from)?;
-    let fresh = runtime::push(&depot, home, steps).map_err(Refused::from)?;
+    let kind = if arguments.gpu { Kind::Gpu } else { Kind::Cpu };
+    let fresh = runtime::push(&depot, home, kind, steps).map_err(Refused::from)?;
     let state = if fresh { "pushed" } else { "was there already" };
-    steps.step(&format!("ONNX Runtime {} {state}", common::home::ONNXRUNTIME_VERSION));
+    steps.step(&format!("{} {} {state}", kind.name(), common::home::ONNXRUNTIME_VERSION));
     Ok(())
 }
 
@@ -181,11 +183,11 @@ fn pack_runtime(
 ///
 /// # Errors
 /// The store does not have it, or has something else.
-pub fn install_runtime(store: &str, home: &Home, steps: &Steps) -> Result<(), Failure> {
+pub fn install_runtime(store: &str, home: &Home, kind: Kind, steps: &Steps) -> Result<(), Failure> {
     let depot = Depot::open(store_of(store)).map_err(Refused::from)?;
-    let fresh = runtime::ensure(&depot, home, steps).map_err(Refused::from)?;
+    let fresh = runtime::ensure(&depot, home, kind, steps).map_err(Refused::from)?;
     let state = if fresh { "installed" } else { "was there already" };
-    steps.step(&format!("ONNX Runtime {state}: {}", home.onnxruntime_library().display()));
+    steps.step(&format!("{} {state}: {}", kind.name(), kind.folder(home).display()));
     Ok(())
 }
 

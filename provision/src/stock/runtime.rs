@@ -1,6 +1,7 @@
 //! ONNX Runtime through a store: for machines that reach no package registry.
 //!
-//! `runtimes/onnxruntime/{version}/runtime.tar.zst`, and beside it `manifest.json` with the digest of every file; the
+//! `runtimes/onnxruntime/{version}/runtime.tar.zst` (`onnxruntime-gpu` for the build for GPUs with its CUDA libraries), and
+//! beside it `manifest.json` with the digest of every file; the
 //! manifest is written last, so a runtime is there whole or not at all.
 
 use std::fs;
@@ -18,12 +19,11 @@ use super::depot::{Depot, DepotError, found};
 use super::fetch::FetchError;
 use super::push::{PushError, put_once};
 use super::tarball::{self, Member, Packed, TarballError};
+use crate::digest;
 use crate::place::{At as _, Lock, PlaceError};
 use crate::progress::Progress;
-use crate::{digest, runtime};
+use crate::runtime::Kind;
 
-/// Name of the runtime in the store.
-const NAME: &str = "onnxruntime";
 const SCHEMA: &str = "rollcall/runtime/1";
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Most files of a runtime.
@@ -90,24 +90,29 @@ pub enum StockedRuntimeError {
     Place(#[from] PlaceError),
 }
 
-fn manifest_key() -> String {
-    format!("{}manifest.json", object_key::runtime(NAME, ONNXRUNTIME_VERSION))
+fn manifest_key(kind: Kind) -> String {
+    format!("{}manifest.json", object_key::runtime(kind.name(), ONNXRUNTIME_VERSION))
 }
 
-fn archive_key() -> String {
-    format!("{}runtime.tar.zst", object_key::runtime(NAME, ONNXRUNTIME_VERSION))
+fn archive_key(kind: Kind) -> String {
+    format!("{}runtime.tar.zst", object_key::runtime(kind.name(), ONNXRUNTIME_VERSION))
 }
 
 /// Puts the library that is installed here into a store; says whether it was new there.
 ///
 /// # Errors
 /// Any [`StockedRuntimeError`].
-pub fn push(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<bool, StockedRuntimeError> {
-    if !runtime::is_installed(home) {
+pub fn push(
+    depot: &Depot,
+    home: &Home,
+    kind: Kind,
+    progress: &dyn Progress,
+) -> Result<bool, StockedRuntimeError> {
+    if !kind.is_installed(home) {
         return Err(StockedRuntimeError::NotHere { version: ONNXRUNTIME_VERSION });
     }
-    let folder = home.onnxruntime();
-    let members = members_in(&folder)?;
+    let folder = kind.folder(home);
+    let members = members_in(&folder, kind)?;
     let files = members.iter().map(|member| RuntimeFile {
         path: member.path.clone(),
         bytes: member.bytes,
@@ -115,31 +120,33 @@ pub fn push(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<bool,
     });
     let manifest = RuntimeManifest {
         schema: SCHEMA.to_owned(),
-        name: NAME.to_owned(),
+        name: kind.name().to_owned(),
         version: ONNXRUNTIME_VERSION.to_owned(),
         files: files.collect(),
     };
-    let json = serde_json::to_vec_pretty(&manifest)
-        .map_err(|error| StockedRuntimeError::Manifest { key: manifest_key(), detail: error.to_string() })?;
+    let json = serde_json::to_vec_pretty(&manifest).map_err(|error| StockedRuntimeError::Manifest {
+        key: manifest_key(kind),
+        detail: error.to_string(),
+    })?;
     let lock = Lock::acquire(home, "push-runtime", || progress.step("waiting for another process"))?;
     let partial = lock.partial()?;
     let archive = partial.path().join("runtime.tar.zst");
     progress.step(&format!("packing ONNX Runtime {ONNXRUNTIME_VERSION}"));
     let packed = tarball::pack(&folder, &members, 0o755, &archive).map_err(PushError::Pack)?;
     progress.step(&format!("sending it to {} ({:.1} MB)", depot.address(), packed.bytes as f64 / 1e6));
-    put_once(depot, &archive_key(), Content::File(archive), &packed, "application/zstd")?;
+    put_once(depot, &archive_key(kind), Content::File(archive), &packed, "application/zstd")?;
     let described = Packed { sha256: digest::of(&json), bytes: json.len() as u64 };
-    Ok(put_once(depot, &manifest_key(), Content::from(json), &described, "application/json")?)
+    Ok(put_once(depot, &manifest_key(kind), Content::from(json), &described, "application/json")?)
 }
 
 /// The files right in a folder.
-fn members_in(folder: &Path) -> Result<Vec<Member>, PlaceError> {
+fn members_in(folder: &Path, kind: Kind) -> Result<Vec<Member>, PlaceError> {
     let mut members = Vec::new();
     for entry in fs::read_dir(folder).at("read", folder)?.flatten() {
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         if path.is_file() {
-            let (sha256, bytes) = digest::of_file(&path, runtime::LIBRARY_BYTES_MAX).at("read", &path)?;
+            let (sha256, bytes) = digest::of_file(&path, kind.file_bytes_max()).at("read", &path)?;
             members.push(Member { path: name, bytes, sha256, required: true });
         }
     }
@@ -151,24 +158,30 @@ fn members_in(folder: &Path) -> Result<Vec<Member>, PlaceError> {
 ///
 /// # Errors
 /// Any [`StockedRuntimeError`]; the folder is complete or absent afterwards.
-pub fn ensure(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<bool, StockedRuntimeError> {
-    if runtime::is_installed(home) {
+pub fn ensure(
+    depot: &Depot,
+    home: &Home,
+    kind: Kind,
+    progress: &dyn Progress,
+) -> Result<bool, StockedRuntimeError> {
+    if kind.is_installed(home) {
         return Ok(false);
     }
     let lock = Lock::acquire(home, LOCK, || progress.step("waiting for another installation"))?;
-    if runtime::is_installed(home) {
+    if kind.is_installed(home) {
         return Ok(false);
     }
-    let members = offered(depot)?;
-    let key = archive_key();
+    let members = offered(depot, kind)?;
+    let key = archive_key(kind);
     let info = depot.wait(depot.store().head(&key)).map_err(DepotError::from)?;
     let identity = Identity { bytes: info.bytes, etag: info.etag.unwrap_or_default() };
-    if identity.bytes > runtime::LIBRARY_BYTES_MAX {
-        let bytes_max = runtime::LIBRARY_BYTES_MAX;
+    let bytes_max = kind.archive_bytes_max();
+    if identity.bytes > bytes_max {
         return Err(DepotError::TooLarge { bytes: identity.bytes, bytes_max }.into());
     }
     let cache = home.cache().join("runtimes");
-    let download = Download::open(&cache, &format!("{NAME}-{ONNXRUNTIME_VERSION}"), &identity, PART_BYTES)?;
+    let download =
+        Download::open(&cache, &format!("{}-{ONNXRUNTIME_VERSION}", kind.name()), &identity, PART_BYTES)?;
     progress.step(&format!(
         "fetching ONNX Runtime {ONNXRUNTIME_VERSION} ({:.1} MB)",
         identity.bytes as f64 / 1e6
@@ -184,16 +197,16 @@ pub fn ensure(depot: &Depot, home: &Home, progress: &dyn Progress) -> Result<boo
     // Whatever it is, it is not needed any more: a refused one must not be gone on with.
     download.remove()?;
     unpacked.map_err(StockedRuntimeError::Archive)?;
-    if !runtime::is_whole(&new) {
-        let detail = format!("it does not describe a library with its `{}`", runtime::DIGEST_FILE);
-        return Err(StockedRuntimeError::Manifest { key: manifest_key(), detail });
+    if !kind.is_whole(&new) {
+        let detail = format!("it does not describe a library with its `{}`", kind.list_file());
+        return Err(StockedRuntimeError::Manifest { key: manifest_key(kind), detail });
     }
-    partial.publish("new", &home.onnxruntime())?;
+    partial.publish("new", &kind.folder(home))?;
     Ok(true)
 }
 
-fn offered(depot: &Depot) -> Result<Vec<Member>, StockedRuntimeError> {
-    let key = manifest_key();
+fn offered(depot: &Depot, kind: Kind) -> Result<Vec<Member>, StockedRuntimeError> {
+    let key = manifest_key(kind);
     let json = found(depot.wait(depot.store().read(&key, MANIFEST_BYTES_MAX))).map_err(DepotError::from)?;
     let json = json.ok_or_else(|| StockedRuntimeError::NotThere {
         version: ONNXRUNTIME_VERSION,
@@ -202,7 +215,7 @@ fn offered(depot: &Depot) -> Result<Vec<Member>, StockedRuntimeError> {
     let refused = |detail: String| StockedRuntimeError::Manifest { key: key.clone(), detail };
     let manifest: RuntimeManifest =
         serde_json::from_slice(&json).map_err(|error| refused(error.to_string()))?;
-    if (manifest.schema.as_str(), manifest.name.as_str()) != (SCHEMA, NAME)
+    if (manifest.schema.as_str(), manifest.name.as_str()) != (SCHEMA, kind.name())
         || manifest.version != ONNXRUNTIME_VERSION
     {
         let described = format!("`{}` of {} {}", manifest.schema, manifest.name, manifest.version);
@@ -212,7 +225,7 @@ fn offered(depot: &Depot) -> Result<Vec<Member>, StockedRuntimeError> {
         return Err(refused(format!("it names more than {FILES_MAX} files")));
     }
     let member = |file: RuntimeFile| {
-        if !is_inside(&file.path) || file.bytes > runtime::LIBRARY_BYTES_MAX {
+        if !is_inside(&file.path) || file.bytes > kind.file_bytes_max() {
             return Err(refused(format!("it names `{}` of {} bytes", file.path, file.bytes)));
         }
         Ok(Member { path: file.path, bytes: file.bytes, sha256: file.sha256, required: true })

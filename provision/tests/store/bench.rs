@@ -332,6 +332,7 @@ pub fn manifest(version: &str, files: &[(&str, &[u8])]) -> Manifest {
             clean_share_min: 0.2,
             exact_max: 1_000,
         }),
+        voices: Default::default(),
         selftest: Some(SelfTest {
             segmentation_classes: vec![[0, 589]],
             segmentation_tolerance: 0.01,

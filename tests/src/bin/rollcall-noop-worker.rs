@@ -1,5 +1,6 @@
 //! A worker of the fleet without networks: the real supervise, leases, queue and stores around a craft that does nothing.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,12 @@ use common::fleet::keep::KeepRules;
 use common::job::worker::WorkerId;
 use common::random::{OsRandom, Random as _};
 use common::reach::{Reach, StoreUrl};
+use common::telemetry::logs::{self, LogPlan};
+use common::telemetry::traces;
 use tests::fleet::Deployment;
 use tests::noop::Noop;
 use worker::fetch::{Elsewhere, Fetcher};
+use worker::metrics::{self, Board};
 use worker::serve::connect;
 use worker::supervise::upkeep::{self, UpkeepRules};
 use worker::supervise::{self, Ended, Phases, Rules};
@@ -51,14 +55,21 @@ struct Cli {
     /// Folder for fetched audio.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
+    /// Where to answer `GET /metrics`.
+    #[arg(long)]
+    metrics_listen: Option<SocketAddr>,
     /// What to log.
     #[arg(long, env = "ROLLCALL_LOG", default_value = "warn")]
     log: String,
+    /// `text` or `json`.
+    #[arg(long, env = "ROLLCALL_LOG_FORMAT", default_value = "text")]
+    log_format: String,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_env_filter(&cli.log).with_writer(std::io::stderr).with_ansi(false).init();
+    let plan = LogPlan { filter: &cli.log, quiet: "", format: &cli.log_format, colour: false };
+    logs::start(plan, traces::start("rollcall-noop-worker"))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(cli.threads).enable_all().build()?;
     let outcome = runtime.block_on(serve(cli));
@@ -68,6 +79,11 @@ fn main() -> anyhow::Result<()> {
 
 async fn serve(cli: Cli) -> anyhow::Result<()> {
     let phases = Phases::default();
+    let carried = traces::carry();
+    let board = Arc::new(Board::new(phases.clone()));
+    if let Some(address) = cli.metrics_listen {
+        metrics::offer(address, Arc::clone(&board)).await?;
+    }
     let grace = Duration::from_millis(cli.grace_ms);
     tokio::spawn(supervise::signals(phases.clone(), Some(grace)));
     let durability = if cli.sync { Durability::Synced } else { Durability::Cached };
@@ -106,7 +122,12 @@ async fn serve(cli: Cli) -> anyhow::Result<()> {
     let reach = Reach::new(StoreUrl::new(&cli.deployment.store_url), Vec::new());
     let fetcher = Fetcher::new(ports.objects.clone(), reach, elsewhere, cli.scratch);
     let craft = Arc::new(Noop { sources: cli.fetch });
-    match Box::pin(supervise::supervise(ports, || keeper_store, fetcher, craft, rules, phases)).await? {
+    board.show(Arc::clone(&craft));
+    let ended = Box::pin(supervise::supervise(ports, || keeper_store, fetcher, craft, rules, phases)).await?;
+    if let Some(carried) = carried {
+        carried.flush(Duration::from_secs(2)).await;
+    }
+    match ended {
         Ended::Told => Ok(()),
         other => bail!("ended otherwise: {other:?}"),
     }

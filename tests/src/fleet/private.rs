@@ -101,10 +101,17 @@ impl Fleet {
     /// A worker without networks.
     #[must_use]
     pub fn worker(&self, name: &str, flags: &[&str]) -> Process {
+        self.worker_with(name, flags, &[])
+    }
+
+    /// The same, with further variables.
+    #[must_use]
+    pub fn worker_with(&self, name: &str, flags: &[&str], variables: &[(&str, &str)]) -> Process {
         let program = program("rollcall-noop-worker").expect("cargo builds it with the tests of its crate");
         let mut command = Command::new(program);
         command.args(self.deployment.flags()).arg("--scratch").arg(self.folder.path()).args(flags);
-        Process::start(self.folder.path(), name, command.env("ROLLCALL_LOG", "info"))
+        command.env("ROLLCALL_LOG", "info").envs(variables.iter().copied());
+        Process::start(self.folder.path(), name, &mut command)
     }
 
     /// Uploads a file and gives the source of a job.

@@ -60,6 +60,12 @@ impl Process {
         self.ended
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it said so far.
     #[must_use]
     pub fn said(&self) -> String {

@@ -289,6 +289,6 @@ impl Work for SimWork {
         let documents =
             vec![self.document(hold, "segments.json").await?, self.document(hold, "turns.rttm").await?];
         let audio = Duration::from_secs(1);
-        Ok(StoredResult { documents, audio, audio_sha256: None, bundle: None })
+        Ok(StoredResult { documents, audio, audio_sha256: None, bundle: None, voices: None })
     }
 }

@@ -20,6 +20,24 @@ pub enum Network {
     Pooling,
 }
 
+impl Network {
+    /// Every network, in the order of the variants.
+    pub const ALL: [Self; 5] =
+        [Self::Segmentation, Self::Embedding, Self::Locals, Self::Trunk, Self::Pooling];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Segmentation => "segmentation",
+            Self::Embedding => "embedding",
+            Self::Locals => "locals",
+            Self::Trunk => "trunk",
+            Self::Pooling => "pooling",
+        }
+    }
+}
+
 /// What rows must share to be run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -54,19 +72,31 @@ pub struct Limits {
     pub segmentation_rows_max: usize,
     /// Most rows in one batch of the embedding network, of its trunk or of its pooling.
     pub embedding_rows_max: usize,
+    /// Rows that a batch is never made smaller than when memory runs out; fewer go in only where fewer wait.
+    pub rows_min: usize,
     /// Engines that share the queue. When less waits than would fill them all, each takes an equal share, so that one
     /// short recording does not run on a single core.
     pub lanes: usize,
+}
+
+impl Limits {
+    /// Most rows in one batch of this network.
+    #[must_use]
+    pub const fn rows_max(&self, network: Network) -> usize {
+        match network {
+            Network::Segmentation => self.segmentation_rows_max,
+            Network::Embedding | Network::Locals | Network::Trunk | Network::Pooling => {
+                self.embedding_rows_max
+            }
+        }
+    }
 }
 
 /// The next batch for a queue, oldest request first; `None` when nothing waits.
 #[must_use]
 pub fn next_batch(queue: &[Waiting], limits: Limits) -> Option<(Shape, Vec<Part>)> {
     let shape = queue.iter().find(|w| !w.rows.is_empty())?.shape;
-    let rows_max = match shape.network {
-        Network::Segmentation => limits.segmentation_rows_max,
-        Network::Embedding | Network::Locals | Network::Trunk | Network::Pooling => limits.embedding_rows_max,
-    };
+    let rows_max = limits.rows_max(shape.network);
     let same = || queue.iter().enumerate().filter(|(_, w)| w.shape == shape && !w.rows.is_empty());
     let waiting: usize = same().map(|(_, w)| w.rows.len()).sum();
     let mut room = waiting.div_ceil(limits.lanes.max(1)).min(rows_max.max(1));
@@ -95,7 +125,7 @@ mod tests {
     }
 
     fn limits(lanes: usize) -> Limits {
-        Limits { segmentation_rows_max: 16, embedding_rows_max: 8, lanes }
+        Limits { segmentation_rows_max: 16, embedding_rows_max: 8, rows_min: 1, lanes }
     }
 
     #[test]

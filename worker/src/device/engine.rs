@@ -51,6 +51,9 @@ pub trait Engine {
         let _ = (rows, weights, out);
         Err(EngineError::NoSuchNetwork { network: "pooling" })
     }
+
+    /// Told when nothing has come for a while: memory that is kept for later may go back.
+    fn idle(&mut self) {}
 }
 
 /// Why a batch gave no numbers.

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError};
+use super::gauges::{DeviceGauges, GaugeSource};
 use super::lane;
+use super::tally::Tally;
 use crate::batch::plan::{Limits, Network, Shape, Waiting};
 
 /// Equal-length slices of one piece of a recording.
@@ -66,6 +68,9 @@ pub(super) struct Queue {
     pub state: Mutex<QueueState>,
     pub changed: Condvar,
     pub limits: Limits,
+    pub tally: Tally,
+    /// An engine has lost the device that all of them use.
+    pub lost: AtomicBool,
 }
 
 #[derive(Default)]
@@ -92,6 +97,7 @@ impl QueueState {
 pub struct Device {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
+    gauges: Option<Arc<dyn GaugeSource>>,
 }
 
 /// The right to one answer. Dropping it tells the lanes not to bother.
@@ -117,9 +123,11 @@ impl Device {
             state: Mutex::new(QueueState { divisor: 1, ..QueueState::default() }),
             changed: Condvar::new(),
             limits,
+            tally: Tally::default(),
+            lost: AtomicBool::new(false),
         });
         let (ready, started) = channel();
-        let mut device = Self { queue: queue.clone(), threads: Vec::new() };
+        let mut device = Self { queue: queue.clone(), threads: Vec::new(), gauges: None };
         for (index, factory) in factories.into_iter().enumerate() {
             let (queue, ready) = (queue.clone(), ready.clone());
             let thread = std::thread::Builder::new()
@@ -190,10 +198,29 @@ impl Device {
         ticket
     }
 
+    /// The same device, whose memory pool is `source`.
+    #[must_use]
+    pub fn with_gauges(mut self, source: Arc<dyn GaugeSource>) -> Self {
+        self.gauges = Some(source);
+        self
+    }
+
+    /// What the device's memory pool says; `None` on a CPU.
+    #[must_use]
+    pub fn gauges(&self) -> Option<DeviceGauges> {
+        self.gauges.as_ref().map(|source| source.gauges())
+    }
+
     /// How many engines share the queue.
     #[must_use]
     pub fn lanes(&self) -> usize {
         self.queue.limits.lanes
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.queue.tally
     }
 
     /// The bounds batches are made within.
@@ -298,7 +325,11 @@ mod tests {
     }
 
     fn device(lanes: usize, rows_fit: usize) -> Device {
-        let limits = Limits { segmentation_rows_max: 4, embedding_rows_max: 3, lanes };
+        device_of(lanes, rows_fit, 1)
+    }
+
+    fn device_of(lanes: usize, rows_fit: usize, rows_min: usize) -> Device {
+        let limits = Limits { segmentation_rows_max: 4, embedding_rows_max: 3, rows_min, lanes };
         let factories: Vec<_> = (0..lanes).map(|_| move || Ok::<_, ()>(Fake { rows_fit })).collect();
         Device::start(factories, limits).expect("the fake starts")
     }
@@ -338,6 +369,32 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_halved_down_to_the_smallest_and_no_further() {
+        // Two fit: four rows are halved once.
+        let sums = device_of(1, 2, 2).submit(Network::Segmentation, rows(vec![0, 1, 2, 3])).wait();
+        assert_eq!(sums.expect("two rows fit").values, [1.0, 3.0, 5.0, 7.0]);
+        // One fits, but two is the smallest batch: an error, not one row at a time.
+        let error = device_of(1, 1, 2).submit(Network::Segmentation, rows(vec![0, 1, 2, 3])).wait();
+        let error = error.expect_err("two rows do not fit");
+        assert!(
+            matches!(error, DeviceError::Engine(e) if matches!(*e, EngineError::OutOfMemory { rows: 2 }))
+        );
+    }
+
+    #[test]
+    fn a_device_has_gauges_when_it_is_given_some() {
+        struct Source;
+        impl GaugeSource for Source {
+            fn gauges(&self) -> DeviceGauges {
+                DeviceGauges { used_bytes: 1, reserved_bytes: 2, high_water_bytes: 3 }
+            }
+        }
+        assert_eq!(device(1, 1).gauges(), None);
+        let found = device(1, 1).with_gauges(Arc::new(Source)).gauges();
+        assert_eq!(found, Some(DeviceGauges { used_bytes: 1, reserved_bytes: 2, high_water_bytes: 3 }));
+    }
+
+    #[test]
     fn a_panicking_engine_stops_the_device_instead_of_hanging_its_callers() {
         let device = device(2, 4);
         let negative = Rows { samples: Arc::from([-1.0, 0.0]), starts: vec![0], length: 2 };
@@ -352,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_failing_factory_is_reported() {
-        let limits = Limits { segmentation_rows_max: 1, embedding_rows_max: 1, lanes: 2 };
+        let limits = Limits { segmentation_rows_max: 1, embedding_rows_max: 1, rows_min: 1, lanes: 2 };
         let factories: Vec<_> = [true, false]
             .map(|good| move || if good { Ok(Fake { rows_fit: 1 }) } else { Err("broken") })
             .into();

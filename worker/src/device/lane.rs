@@ -8,6 +8,16 @@ use super::engine::{Engine, EngineError};
 use super::handle::{DeviceError, InFlight, Queue, Rows};
 use crate::batch::plan::{Limits, Network, Shape, next_batch};
 
+/// How long nothing has to come before an engine is told.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+/// What a lane does next.
+enum Next {
+    Batch(Shape, Vec<Piece>),
+    /// Nothing has come for a while.
+    Idle,
+}
+
 /// Rows of one request inside the batch that is being run.
 struct Piece {
     rows: Rows,
@@ -49,26 +59,45 @@ impl Drop for FailOnPanic<'_> {
 pub(super) fn run(queue: &Queue, mut engine: impl Engine) {
     let _guard = CloseOnExit(queue);
     let mut out = Vec::new();
-    while let Some((shape, pieces)) = take(queue) {
+    let mut rested = false;
+    while let Some(next) = take(queue, rested) {
+        rested = matches!(next, Next::Idle);
+        let Next::Batch(shape, pieces) = next else {
+            engine.idle();
+            continue;
+        };
         if let Err(lost) = execute(queue, &mut engine, shape.network, &pieces, &mut out) {
             tracing::error!(error = %lost, "the device was lost");
-            return;
+            queue.lost.store(true, Ordering::Relaxed);
+            break;
         }
+    }
+    end(queue, engine);
+}
+
+/// Ends an engine. On a lost device its libraries cannot give anything back, and some end the process in trying: then it stays
+/// as it is, since the process is to end in its own way.
+fn end(queue: &Queue, engine: impl Engine) {
+    // Another lane's loss that is seen too late: the library's own end of the process, and the leases expire.
+    if queue.lost.load(Ordering::Relaxed) {
+        std::mem::forget(engine);
     }
 }
 
-/// Blocks for the next batch; `None` once the queue is closed.
-fn take(queue: &Queue) -> Option<(Shape, Vec<Piece>)> {
+/// Blocks for the next batch, or, unless the engine was told already, until nothing has come for a while; `None` once the
+/// queue is closed.
+fn take(queue: &Queue, rested: bool) -> Option<Next> {
+    let since = Instant::now();
     let mut state = queue.state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if state.closed {
             return None;
         }
         state.requests.retain(|r| !r.shared.abandoned.load(Ordering::Relaxed));
-        let divisor = state.divisor;
+        let (divisor, rows_min) = (state.divisor, queue.limits.rows_min.max(1));
         let limits = Limits {
-            segmentation_rows_max: (queue.limits.segmentation_rows_max / divisor).max(1),
-            embedding_rows_max: (queue.limits.embedding_rows_max / divisor).max(1),
+            segmentation_rows_max: (queue.limits.segmentation_rows_max / divisor).max(rows_min),
+            embedding_rows_max: (queue.limits.embedding_rows_max / divisor).max(rows_min),
             ..queue.limits
         };
         if let Some((shape, parts)) = next_batch(&state.waiting(), limits) {
@@ -86,9 +115,16 @@ fn take(queue: &Queue) -> Option<(Shape, Vec<Piece>)> {
                 })
                 .collect();
             state.requests.retain(|r| r.planned < r.rows.starts.len());
-            return Some((shape, pieces));
+            return Some(Next::Batch(shape, pieces));
         }
-        state = queue.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if rested {
+            state = queue.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let Some(left) = IDLE_AFTER.checked_sub(since.elapsed()) else {
+            return Some(Next::Idle);
+        };
+        state = queue.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
@@ -126,11 +162,13 @@ fn execute(
         };
         match outcome {
             Ok(()) => {
-                scatter(batch, out, began.elapsed());
+                let busy = began.elapsed();
+                scatter(batch, out, busy);
+                queue.tally.add(network, batch.len(), queue.limits.rows_max(network), busy);
                 done += batch.len();
             }
-            Err(EngineError::OutOfMemory { .. }) if batch.len() > 1 => {
-                batch_rows = batch.len() / 2;
+            Err(EngineError::OutOfMemory { .. }) if batch.len() > queue.limits.rows_min.max(1) => {
+                batch_rows = (batch.len() / 2).max(queue.limits.rows_min);
                 let mut state = queue.state.lock().unwrap_or_else(PoisonError::into_inner);
                 state.divisor = (state.divisor * 2).min(1 << 16);
                 tracing::warn!(rows = batch_rows, "out of device memory: batches are halved from here on");

@@ -21,6 +21,23 @@ struct Triangle {
     weights: Vec<f32>,
 }
 
+/// What an extractor computes with.
+#[derive(Debug, Clone)]
+pub struct Tables<'a> {
+    /// Samples of a frame.
+    pub frame: usize,
+    /// Samples from one frame to the next.
+    pub frame_step: usize,
+    /// Length of the transform, a power of two.
+    pub fft_size: usize,
+    /// Factor applied to samples.
+    pub scale: f32,
+    /// Weight of each sample of a frame.
+    pub taper: &'a [f32],
+    /// For each mel bin its first spectrum bin and its weights from there on.
+    pub triangles: Vec<(usize, &'a [f32])>,
+}
+
 /// Computes features; keeps its buffers, so that a frame allocates nothing.
 pub struct Fbank {
     frame: usize,
@@ -53,6 +70,19 @@ impl Fbank {
             scratch: fft.make_scratch_vec(),
             power: vec![0.0; fft_size / 2],
             fft,
+        }
+    }
+
+    /// The numbers that frames are computed with, for whoever computes them elsewhere.
+    #[must_use]
+    pub fn tables(&self) -> Tables<'_> {
+        Tables {
+            frame: self.frame,
+            frame_step: self.frame_step,
+            fft_size: 2 * self.power.len(),
+            scale: self.scale,
+            taper: &self.taper,
+            triangles: self.triangles.iter().map(|t| (t.first_bin, t.weights.as_slice())).collect(),
         }
     }
 

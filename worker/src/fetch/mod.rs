@@ -6,6 +6,7 @@
 mod elsewhere;
 mod error;
 mod scratch;
+mod voices;
 mod web;
 
 pub use elsewhere::Elsewhere;
@@ -35,13 +36,14 @@ pub struct Fetcher<O> {
     reach: Reach,
     elsewhere: Elsewhere,
     scratch: PathBuf,
+    shelf: voices::Shelf,
 }
 
 impl<O: ObjectStore> Fetcher<O> {
     /// Reads from the store and from what `reach` allows; files go to the folder `scratch`.
     #[must_use]
     pub fn new(objects: O, reach: Reach, elsewhere: Elsewhere, scratch: PathBuf) -> Self {
-        Self { objects, reach, elsewhere, scratch }
+        Self { objects, reach, elsewhere, scratch, shelf: voices::Shelf::default() }
     }
 
     /// What may be reached.

@@ -1,18 +1,24 @@
 //! The craft of a real worker: the job code that `run` uses, over the networks that the process has loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::clock::{Clock as _, SystemClock};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
-use common::job::spec::{DocumentFormat, JobKind, JobSpec, SpeakerCount};
+use common::job::spec::{DocumentFormat, JobKind, JobSpec, SourceRef, SpeakerCount};
+use common::object_key;
 use common::speech::result_document::JobFacts;
 use common::speech::transcript;
+use common::telemetry::TRACED;
 
 use super::memory;
+use crate::batch::plan::Network;
 use crate::cli::Format;
 use crate::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
+use crate::enroll::{self, Lesson};
 use crate::job::{self, Outcome, Progress, Request, Watch};
+use crate::metrics::DeviceReading;
 use crate::publish;
 use crate::supervise::craft::{Badge, Craft, Needs, Product, Task};
 use crate::workbench::Workbench;
@@ -30,7 +36,7 @@ impl Diarizing {
         let manifest = &bench.bundle.manifest;
         let badge = Badge {
             device: bench.device_name.clone(),
-            device_name: processor(),
+            device_name: bench.gpu_name.clone().unwrap_or_else(processor),
             bundle: manifest.name.clone(),
             version: manifest.version.clone(),
         };
@@ -48,9 +54,6 @@ impl Craft for Diarizing {
     }
 
     fn needs(&self, spec: &JobSpec) -> Result<Needs, Failure> {
-        if let JobKind::Enroll { name } = &spec.kind {
-            return Err(refused(FailureCode::Internal, format!("this worker learns no voices: `{name}`")));
-        }
         if let Some(wanted) = &spec.bundle
             && *wanted != self.badge.bundle
             && *wanted != self.bundle()
@@ -63,11 +66,24 @@ impl Craft for Diarizing {
         Ok(Needs { memory_bytes, sources: true })
     }
 
+    fn device(&self) -> Option<DeviceReading> {
+        let device = &self.bench.device;
+        Some(DeviceReading {
+            engines: device.lanes(),
+            done: Network::ALL.map(|network| (network, device.tally().done(network))).to_vec(),
+            memory: device.gauges(),
+            utilization: None,
+        })
+    }
+
     fn work(&self, task: &Task, watch: &dyn Watch) -> Result<Product, Failure> {
         let spec = &task.spec;
         let Some(audio) = task.audio.clone() else {
             return Err(refused(FailureCode::Internal, "a job without its audio".to_owned()));
         };
+        if let JobKind::Enroll { name, more } = &spec.kind {
+            return self.enroll(name, audio, more, task, watch);
+        }
         let transcript = task.transcript.as_deref().map(|bytes| {
             transcript::read(bytes, transcript::Limits::default()).map(Arc::new).map_err(|error| {
                 let detail = format!("not a transcript that can be used: {error}");
@@ -81,16 +97,49 @@ impl Craft for Diarizing {
             speakers: speakers(spec.options.speakers)?,
             channels: spec.options.channels,
             transcript: transcript.transpose()?,
+            voices: Arc::clone(&task.voices),
         };
         let outcome = job::run(&self.bench, &request, watch)?;
         let duration_s = outcome.document.audio.duration.as_s();
         watch.progress(Progress { stage: Stage::Render, audio_s: duration_s, total_s: Some(duration_s) });
-        let documents = render(&request, spec, &outcome)?;
+        let rendering = Instant::now();
+        let documents =
+            tracing::error_span!(target: TRACED, "render").in_scope(|| render(&request, spec, &outcome))?;
+        watch.spent(Stage::Render, rendering.elapsed());
         Ok(Product {
             documents,
             audio: Duration::try_from_secs_f64(duration_s).unwrap_or_default(),
             audio_sha256: outcome.document.audio.sha256.parse().ok(),
             bundle: Some(self.bundle()),
+            voices: task.voices.digest,
+        })
+    }
+}
+
+impl Diarizing {
+    /// Learns a voice; its document is the only one.
+    fn enroll(
+        &self,
+        name: &str,
+        audio: PathBuf,
+        more: &[SourceRef],
+        task: &Task,
+        watch: &dyn Watch,
+    ) -> Result<Product, Failure> {
+        let further =
+            task.more_audio.iter().zip(more).map(|(path, source)| (path.clone(), source.uri.clone()));
+        let lesson = Lesson {
+            name: name.to_owned(),
+            audio: std::iter::once((audio, task.spec.audio.uri.clone())).chain(further).collect(),
+            now: SystemClock::new().now().to_string(),
+        };
+        let learnt = enroll::enroll(&self.bench, &lesson, watch)?;
+        Ok(Product {
+            audio: Duration::try_from_secs_f64(learnt.speech_s).unwrap_or_default(),
+            documents: vec![(object_key::VOICE_DOCUMENT.to_owned(), learnt.to_json().into_bytes())],
+            audio_sha256: None,
+            bundle: Some(self.bundle()),
+            voices: None,
         })
     }
 }

@@ -32,6 +32,14 @@ pub enum ServeError {
         /// Why.
         source: StoreError,
     },
+    /// Metrics cannot be offered there.
+    #[error("cannot listen for metrics: {address}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system gives no thread, signal or socket.
     #[error("the system does not play along")]
     System(#[from] std::io::Error),
@@ -78,6 +86,9 @@ impl ServeError {
             Self::Store { .. } => {
                 vec!["check `ROLLCALL_STORE_URL`, and the `AWS_*` variables for `s3://`".to_owned()]
             }
+            Self::Metrics { .. } => {
+                vec!["choose a free port with `--metrics-listen`; port 0 lets the system choose".to_owned()]
+            }
             Self::Setting { .. } => vec!["`rollcall-worker serve --help` tells what it takes".to_owned()],
             Self::System(_) | Self::DeviceLost | Self::LeasesLeft | Self::Defect => Vec::new(),
         }
@@ -90,7 +101,7 @@ impl ServeError {
             Self::JobStore(error) if error.is_transient() => UNREACHABLE,
             Self::Queue(error) if error.is_transient() => UNREACHABLE,
             Self::Store { source: StoreError::Unavailable { .. }, .. } => UNREACHABLE,
-            Self::NoStore | Self::Setting { .. } => MISUSED,
+            Self::NoStore | Self::Setting { .. } | Self::Metrics { .. } => MISUSED,
             Self::JobStore(_) | Self::Queue(_) | Self::Store { .. } => MISUSED,
             Self::System(_) | Self::DeviceLost | Self::LeasesLeft | Self::Defect => FAILED,
         }

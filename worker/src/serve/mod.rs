@@ -15,17 +15,30 @@ use common::fleet::keep::KeepRules;
 use common::home::Home;
 use common::port::job_store::StoreRules;
 use common::reach::{Reach, StoreUrl};
+use common::telemetry::logs::Beside;
+use common::telemetry::traces;
 
 use crate::cli::ServeArgs;
 use crate::fetch::{Elsewhere, Fetcher};
+use crate::metrics::{self, Board};
 use crate::supervise::{self, Ended, Phases, Rules};
 use crate::workbench::Workbench;
 use connect::Addresses;
 use diarizing::Diarizing;
 
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// Memory that jobs may need together unless somebody says otherwise.
+const JOB_MEMORY: &str = "50%";
 /// Jobs held beyond one for each engine: read, decoded, clustered or stored while the others compute.
 const JOBS_BESIDE: usize = 2;
+/// Longest time for the last spans of a trace.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// What hears of spans beside the log, where traces are wanted; they are carried away once the worker serves.
+#[must_use]
+pub fn traces() -> Option<Beside> {
+    traces::start("rollcall-worker")
+}
 
 /// Works for the fleet until told to stop. `open` opens the bundle and the device; its error comes back as it is.
 ///
@@ -54,12 +67,18 @@ fn run(
     bench: Workbench,
 ) -> Result<bool, ServeError> {
     rules.audio = bench.limits;
-    rules.jobs_max = args.max_jobs.map_or(bench.device.lanes() + JOBS_BESIDE, usize::from);
+    rules.jobs_max = args.max_jobs.map_or(bench.jobs() + JOBS_BESIDE, usize::from);
     let grace = (!args.drain).then(|| Duration::from_secs(args.grace.into()));
     let scratch = home.cache().join("fetched");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let phases = Phases::default();
+        let carried = traces::carry();
+        let board = Arc::new(Board::new(phases.clone()));
+        if let Some(address) = args.metrics_listen {
+            let unheard = |source| ServeError::Metrics { address, source };
+            metrics::offer(address, Arc::clone(&board)).await.map_err(unheard)?;
+        }
         let signals = tokio::spawn(supervise::signals(phases.clone(), grace));
         let ports = tokio::select! {
             ports = addresses.connect() => ports?,
@@ -71,8 +90,12 @@ fn run(
         // Understood above already, so it is understood again.
         let keeper_store = addresses.job_store().map_err(ServeError::JobStore)?;
         let craft = Arc::new(Diarizing::new(bench));
+        board.show(Arc::clone(&craft));
         let ended = supervise::supervise(ports, || keeper_store, fetcher, craft, rules, phases).await?;
         signals.abort();
+        if let Some(carried) = carried {
+            carried.flush(LAST_SPANS).await;
+        }
         Ok::<_, ServeError>(ended)
     });
     // A job that did not stop must not keep the process.
@@ -94,7 +117,7 @@ fn plan(args: &ServeArgs, settings: &Settings) -> Result<(Addresses, Rules, Reac
     let allow = args.allow.clone().or_else(|| settings.allow.clone()).unwrap_or_default();
     let allow = allow.into_iter().filter(|prefix| !prefix.is_empty()).collect();
     let reach = Reach::new(StoreUrl::new(&store_url), allow);
-    let memory = &args.device_memory;
+    let memory = args.device_memory.as_deref().unwrap_or(JOB_MEMORY);
     let memory_bytes =
         memory::budget_bytes(memory, memory::machine_bytes()).ok_or_else(|| ServeError::Setting {
             name: "--device-memory",

@@ -1,23 +1,27 @@
 //! The work of one attempt, in order: admit → fetch → work → store. Settling and exporting follow in
 //! `common::fleet::trip`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::clock::SystemClock;
+use common::clock::{Clock as _, SystemClock};
 use common::fleet::keep::Hold;
 use common::fleet::trip::{Work, WorkError};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::lease::Lease;
 use common::job::record::{Document, Progress, StoredResult};
-use common::job::spec::{ContentDigest, JobSpec};
+use common::job::spec::{ContentDigest, JobKind, JobSpec};
 use common::object_key;
 use common::port::job_store::{JobStore, Reported};
 use common::port::object_store::content::Content;
 use common::port::object_store::{ObjectStore, PutOptions};
 use common::speech::transcript;
+use common::speech::voice::VoiceSet;
+use common::telemetry::{TRACED, metrics};
+use tracing::Instrument as _;
+
+use crate::fetch::AudioFile;
 
 use super::craft::{Craft, Product, Task};
 use super::seats::Seated;
@@ -60,12 +64,28 @@ pub struct Attempt<'a, S, O, C> {
     pub device_lost: &'a AtomicBool,
 }
 
+/// What the work reads; the files go with it.
+#[derive(Default)]
+struct Sources {
+    audio: Option<AudioFile>,
+    text: Option<bytes::Bytes>,
+    /// Further recordings of a voice that is enrolled.
+    more: Vec<AudioFile>,
+    voices: VoiceSet,
+}
+
 impl<S: JobStore, O: ObjectStore, C: Craft> Work for Attempt<'_, S, O, C> {
     async fn work(&self, lease: &Lease<JobSpec>, hold: &Hold) -> Result<StoredResult, WorkError> {
         debug_assert_eq!(hold.key(), self.hold.key());
         let watching = Watching::new(Arc::clone(self.hold), self.tools.clock, lease.payload.limits.timeout);
         let watching = Arc::new(watching);
-        let work = self.stages(lease, &watching);
+        let work = async {
+            let done = self.stages(lease, &watching).await;
+            if let Err(WorkError::Failed(failure)) = &done {
+                metrics::failed(failure.code);
+            }
+            done
+        };
         tokio::pin!(work);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.tick().await;
@@ -94,39 +114,71 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
         let needs = self.tools.craft.needs(spec)?;
         stoppable(watching, self.seated.admitted(needs.memory_bytes)).await?;
         watching.enter(Stage::Fetch)?;
-        let (mut audio, mut text) = (None, None);
-        if needs.sources {
-            let check = || watching.check();
-            let fetcher = &self.tools.fetcher;
-            let fetching = fetcher.file(&spec.audio, self.tools.limits.bytes_max, check);
-            audio = Some(fetched(stoppable(watching, fetching).await?)?);
-            if let Some(source) = &spec.options.transcript {
-                let bytes_max = transcript::Limits::default().bytes_max as u64;
-                let fetching = fetcher.bytes(source, bytes_max, check);
-                text = Some(fetched(stoppable(watching, fetching).await?)?);
+        let sources = if needs.sources {
+            let fetching = self.sources(spec, watching);
+            self.timed(Stage::Fetch, fetching, tracing::error_span!(target: TRACED, "fetch")).await?
+        } else {
+            Sources::default()
+        };
+        watching.enter(Stage::Decode)?;
+        let task = Task {
+            job: lease.job().to_string(),
+            attempt: lease.attempt,
+            spec: spec.clone(),
+            audio: sources.audio.as_ref().map(AudioFile::path),
+            transcript: sources.text,
+            more_audio: sources.more.iter().map(AudioFile::path).collect(),
+            voices: Arc::new(sources.voices),
+        };
+        let product = self.craft(task, watching).await?;
+        // The files go with their last handles; nothing needs them any more.
+        drop((sources.audio, sources.more));
+        watching.enter(Stage::Store)?;
+        let storing = self.deposit(lease, watching, product);
+        self.timed(Stage::Store, storing, tracing::error_span!(target: TRACED, "store")).await
+    }
+
+    /// Everything that the work reads, at hand.
+    async fn sources(&self, spec: &JobSpec, watching: &Arc<Watching>) -> Result<Sources, WorkError> {
+        let check = || watching.check();
+        let fetcher = &self.tools.fetcher;
+        let file = async |source| {
+            let fetching = fetcher.file(source, self.tools.limits.bytes_max, check);
+            fetched(stoppable(watching, fetching).await?)
+        };
+        let mut sources = Sources { audio: Some(file(&spec.audio).await?), ..Sources::default() };
+        if let Some(source) = &spec.options.transcript {
+            let bytes_max = transcript::Limits::default().bytes_max as u64;
+            let fetching = fetcher.bytes(source, bytes_max, check);
+            sources.text = Some(fetched(stoppable(watching, fetching).await?)?);
+        }
+        match &spec.kind {
+            JobKind::Enroll { more, .. } => {
+                for source in more {
+                    sources.more.push(file(source).await?);
+                }
+            }
+            JobKind::Diarize => {
+                let bundle = self.tools.craft.badge().bundle;
+                sources.voices = fetched(stoppable(watching, fetcher.voices(&bundle)).await?)?;
             }
         }
-        watching.enter(Stage::Decode)?;
-        let path = audio.as_ref().map(crate::fetch::AudioFile::path);
-        let product = self.craft(lease, watching, path, text).await?;
-        // The file goes with its last handle; nothing needs it any more.
-        drop(audio);
-        watching.enter(Stage::Store)?;
-        self.deposit(lease, watching, product).await
+        Ok(sources)
+    }
+
+    /// A stage as a span and as a duration.
+    async fn timed<T>(&self, stage: Stage, work: impl Future<Output = T>, span: tracing::Span) -> T {
+        let began = self.tools.clock.monotonic();
+        let done = work.instrument(span).await;
+        metrics::stage(stage, self.tools.clock.monotonic().since(began));
+        done
     }
 
     /// The blocking part, on a thread that may block.
-    async fn craft(
-        &self,
-        lease: &Lease<JobSpec>,
-        watching: &Arc<Watching>,
-        audio: Option<PathBuf>,
-        transcript: Option<bytes::Bytes>,
-    ) -> Result<Product, WorkError> {
-        let spec = lease.payload.clone();
-        let task = Task { job: lease.job().to_string(), attempt: lease.attempt, spec, audio, transcript };
+    async fn craft(&self, task: Task, watching: &Arc<Watching>) -> Result<Product, WorkError> {
         let (craft, watch) = (Arc::clone(&self.tools.craft), Arc::clone(watching));
-        let working = tokio::task::spawn_blocking(move || craft.work(&task, &*watch));
+        let span = tracing::Span::current();
+        let working = tokio::task::spawn_blocking(move || span.in_scope(|| craft.work(&task, &*watch)));
         match working.await.unwrap_or_else(|error| Err(broken(&error))) {
             Ok(product) => Ok(product),
             // Why it stopped is what the hold says; a lost lease must never be recorded as a failure.
@@ -163,8 +215,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Attempt<'_, S, O, C> {
             documents.push(Document { name, bytes, sha256 });
         }
         self.audio_ms.store(common::clock::millis(product.audio), Ordering::Relaxed);
-        let Product { audio, audio_sha256, bundle, .. } = product;
-        Ok(StoredResult { documents, audio, audio_sha256, bundle })
+        let Product { audio, audio_sha256, bundle, voices, .. } = product;
+        Ok(StoredResult { documents, audio, audio_sha256, bundle, voices })
     }
 
     /// Tells the record how far the job is, when that has changed.

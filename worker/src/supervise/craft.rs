@@ -1,13 +1,16 @@
 //! What a worker does with a recording: the networks and everything around them, or a stand-in.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::job::failure::Failure;
 use common::job::spec::{ContentDigest, JobSpec};
+use common::speech::voice::VoiceSet;
 
 use crate::job::Watch;
+use crate::metrics::DeviceReading;
 
 /// The work itself, behind the fleet's machinery: one recording at hand in, documents out.
 ///
@@ -22,6 +25,11 @@ pub trait Craft: Send + Sync + 'static {
     /// # Errors
     /// Why this worker, or any like it, cannot do the job at all.
     fn needs(&self, spec: &JobSpec) -> Result<Needs, Failure>;
+
+    /// The device as it is now, for whoever scrapes; `None` where there is none.
+    fn device(&self) -> Option<DeviceReading> {
+        None
+    }
 
     /// Does the work. Blocks.
     ///
@@ -65,6 +73,10 @@ pub struct Task {
     pub audio: Option<PathBuf>,
     /// The transcript, when the job has one.
     pub transcript: Option<Bytes>,
+    /// Further recordings of a person whose voice is learnt.
+    pub more_audio: Vec<PathBuf>,
+    /// The voices that speakers may be.
+    pub voices: Arc<VoiceSet>,
 }
 
 /// What came out.
@@ -78,4 +90,6 @@ pub struct Product {
     pub audio_sha256: Option<ContentDigest>,
     /// `NAME@VERSION` of the bundle that did it.
     pub bundle: Option<String>,
+    /// What names the voices that speakers were compared with.
+    pub voices: Option<ContentDigest>,
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::clock::{Clock, millis};
+use common::clock::{Clock, Monotonic, millis};
 use common::fleet::keep::Hold;
 use common::fleet::trip::{End, trip};
 use common::job::id::JobId;
@@ -16,10 +16,14 @@ use common::job::worker::WorkerId;
 use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
+use common::telemetry::{TRACED, metrics, spans};
 use tokio::sync::Notify;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::Rules;
 use super::attempt::{Attempt, Tools};
+use super::capacity::Capacity;
 use super::craft::Craft;
 use super::pace::Pace;
 use super::phase::{Phase, Phases};
@@ -36,7 +40,7 @@ pub struct Floor<S, O, C> {
     keeper: LeaseKeeper,
     /// The jobs that are held, for whoever wants them stopped.
     holds: Mutex<HashMap<JobId, Arc<Hold>>>,
-    pace: Mutex<Pace>,
+    pace: Mutex<(Pace, Capacity)>,
     device_lost: AtomicBool,
     /// Asks the relay to look into the outbox.
     kick: Arc<Notify>,
@@ -51,7 +55,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         rules: Rules,
         kick: Arc<Notify>,
     ) -> Self {
-        let pace = Mutex::new(Pace::new(tools.clock.monotonic()));
+        let pace = Mutex::new((Pace::new(tools.clock.monotonic()), Capacity::default()));
         Self {
             worker,
             tools: Arc::new(tools),
@@ -66,8 +70,21 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         }
     }
 
-    /// Works on a job until its end.
+    /// Works on a job until its end, in its submitter's trace.
     pub async fn errand(self: Arc<Self>, lease: Box<Lease<JobSpec>>, seated: Seated) {
+        let (job, attempt) = (lease.job(), lease.attempt);
+        // An error's level, so that no filter that shows anything hides which job it is about.
+        let span = tracing::error_span!(
+            target: TRACED, parent: None, "attempt", %job, attempt, trace_id = Empty, state = Empty
+        );
+        spans::join(&span, lease.payload.trace.as_ref());
+        self.held(lease, seated).instrument(span).await;
+    }
+
+    async fn held(self: Arc<Self>, lease: Box<Lease<JobSpec>>, seated: Seated) {
+        let began = self.tools.clock.monotonic();
+        metrics::leased(lease.waited);
+        self.pace().1.begin(began);
         let hold = Arc::new(Hold::on(&lease));
         let kept = self.keeper.keep(&hold);
         self.holds().insert(lease.job(), Arc::clone(&hold));
@@ -91,18 +108,25 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         }
         drop(holds);
         drop(kept);
-        self.tell(&lease, &end, Duration::from_millis(audio_ms.into_inner()));
+        self.tell(&lease, &end, Duration::from_millis(audio_ms.into_inner()), began);
         if self.device_lost() {
             self.phases.stop();
         }
     }
 
-    fn tell(&self, lease: &Lease<JobSpec>, end: &End, audio: Duration) {
-        let (job, attempt) = (lease.job(), lease.attempt);
+    fn tell(&self, lease: &Lease<JobSpec>, end: &End, audio: Duration, began: Monotonic) {
+        let (job, attempt, now) = (lease.job(), lease.attempt, self.tools.clock.monotonic());
+        let took = now.since(began);
+        metrics::attempt_over(took);
+        let completed = matches!(end, End::Settled { state: JobState::Completed, .. });
+        self.pace().1.end(if completed { audio } else { Duration::ZERO }, now);
         match end {
             End::Settled { state, export } => {
-                if *state == JobState::Completed {
-                    self.pace().done(audio, self.tools.clock.monotonic());
+                metrics::settled(*state);
+                tracing::Span::current().record("state", state.as_str());
+                if completed {
+                    metrics::completed(audio, took);
+                    self.pace().0.done(audio, now);
                 } else {
                     // It may have a bell in the outbox.
                     self.kick.notify_one();
@@ -112,7 +136,10 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
                     tracing::warn!(%job, %error, "rescue will export");
                 }
             }
-            End::Lost => tracing::warn!(%job, attempt, "the lease is lost; nothing of this attempt is shown"),
+            End::Lost => {
+                metrics::lease_lost();
+                tracing::warn!(%job, attempt, "the lease is lost; nothing of this attempt is shown");
+            }
             End::Unanswered(error) => tracing::warn!(%job, attempt, %error, "the settlement is unknown"),
         }
     }
@@ -133,7 +160,11 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
     }
 
     pub fn audio_s_per_s(&self) -> f64 {
-        self.pace().audio_s_per_s(self.tools.clock.monotonic())
+        self.pace().0.audio_s_per_s(self.tools.clock.monotonic())
+    }
+
+    pub fn capacity(&self) -> Option<f64> {
+        self.pace().1.audio_s_per_s()
     }
 
     fn holds(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Hold>>> {
@@ -141,7 +172,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
+    fn pace(&self) -> MutexGuard<'_, (Pace, Capacity)> {
         // As above.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::clock::{Clock as _, Timestamp};
 use common::fleet::take::{Asker, Taken, take};
-use common::job::lease::Nonce;
+use common::job::lease::{Lease, Nonce};
+use common::job::spec::JobSpec;
 use common::port::broker::{Broker, BrokerError, Consumer};
 use common::port::job_store::{JobStore, JobStoreError};
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
+use common::telemetry::spans;
 
 use super::craft::Craft;
 use super::errand::Floor;
@@ -46,9 +49,11 @@ where
             continue;
         };
         let nonce = Nonce::new(OsRandom.bytes());
+        let asked = floor.tools.clock.now();
         let mut answered = Ok::<(), JobStoreError>(());
         match take(&floor.tools.store, delivery, &asker, nonce, &floor.tools.clock).await {
             Taken::Held(lease) => {
+                trace(&lease, asked, floor.tools.clock.now());
                 tokio::spawn(Arc::clone(&floor).errand(lease, seated));
             }
             Taken::Unanswered(error) => answered = Err(error),
@@ -62,6 +67,15 @@ where
         }
     }
     consumer.close().await;
+}
+
+/// The time that is over before anybody knew whose it was, as spans of the job's trace.
+fn trace(lease: &Lease<JobSpec>, asked: Timestamp, granted: Timestamp) {
+    let (trace, job) = (lease.payload.trace.as_ref(), lease.job().to_string());
+    if let Some(waited) = lease.waited {
+        spans::past("queued", trace, &job, granted.minus(waited), granted);
+    }
+    spans::past("lease", trace, &job, asked, granted);
 }
 
 /// A consumer, as soon as the broker gives one; `None` when the worker drains first.

@@ -5,6 +5,7 @@
 //! leases from a thread of their own.
 
 mod attempt;
+mod capacity;
 pub mod craft;
 mod errand;
 mod intake;
@@ -30,6 +31,7 @@ use common::port::broker::Broker;
 use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
+use common::telemetry::metrics;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -130,6 +132,7 @@ where
     O: ObjectStore,
     C: Craft,
 {
+    metrics::slots(rules.jobs_max);
     let Ports { store, broker, objects } = ports;
     let worker = WorkerId::new(&host(), OsRandom.bytes());
     let clock = SystemClock::new();

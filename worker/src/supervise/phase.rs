@@ -1,4 +1,4 @@
-//! Working, draining, stopping: who says which, and who waits for it.
+//! Starting, working, draining, stopping: who says which, and who waits for it.
 
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use tokio::sync::watch;
 /// What a worker is doing. Only ever moves on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// The fleet has not heard of it yet.
+    Starting,
     /// Takes jobs.
     Working,
     /// Takes none, finishes those it holds.
@@ -21,11 +23,16 @@ pub struct Phases(watch::Sender<Phase>);
 
 impl Default for Phases {
     fn default() -> Self {
-        Self(watch::Sender::new(Phase::Working))
+        Self(watch::Sender::new(Phase::Starting))
     }
 }
 
 impl Phases {
+    /// Is known to the fleet.
+    pub fn work(&self) {
+        self.0.send_if_modified(|phase| advance(phase, Phase::Working));
+    }
+
     /// Takes no more jobs.
     pub fn drain(&self) {
         self.0.send_if_modified(|phase| advance(phase, Phase::Draining));
@@ -87,8 +94,11 @@ mod tests {
     #[tokio::test]
     async fn phases_only_move_on() {
         let phases = Phases::default();
+        assert_eq!(phases.now(), Phase::Starting);
+        phases.work();
         assert_eq!(phases.now(), Phase::Working);
         phases.stop();
+        phases.work();
         phases.drain();
         assert_eq!(phases.now(), Phase::Stopping);
         phases.reached(Phase::Draining).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::job::worker::WorkerInfo;
 use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
+use common::telemetry::metrics;
 
 use super::craft::Craft;
 use super::errand::Floor;
@@ -23,9 +24,16 @@ pub async fn beat<S: JobStore, O: ObjectStore, C: Craft>(floor: Arc<Floor<S, O, 
     let host = host();
     loop {
         let draining = floor.phases.now() >= Phase::Draining;
+        if draining {
+            metrics::draining();
+        }
         let info = info(&floor, &host, draining);
         let beat = floor.tools.store.heartbeat(&info, floor.rules.heartbeat_lasts).await;
         troubles.outcome(beat.as_ref().err());
+        match beat {
+            Ok(()) => floor.phases.work(),
+            Err(_) => metrics::heartbeat_failed(),
+        }
         let wait = tokio::time::sleep(floor.rules.heartbeat_every);
         if draining {
             wait.await;
@@ -52,6 +60,7 @@ fn info<S: JobStore, O: ObjectStore, C: Craft>(
         jobs: count(floor.seats.jobs()),
         slots: count(floor.rules.jobs_max),
         audio_s_per_s: floor.audio_s_per_s(),
+        capacity: floor.capacity(),
         draining,
     }
 }

@@ -12,6 +12,7 @@ use common::port::broker::Broker;
 use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
+use common::telemetry::metrics;
 use tokio::sync::Notify;
 
 use super::troubles::Troubles;
@@ -49,6 +50,7 @@ pub async fn relay(store: impl JobStore, broker: impl Broker, rules: UpkeepRules
     loop {
         let wait = match relay::pass(&store, &broker, &relay_rules).await {
             Ok(relayed) => {
+                metrics::relayed(&relayed);
                 troubles.outcome(relayed.error.as_ref());
                 match relayed.error {
                     Some(_) => PAUSE,
@@ -81,6 +83,7 @@ pub async fn rescue(
         tokio::time::sleep(jittered(rules.rescue_every)).await;
         match rescue::pass(&store, &broker, &owner, &RescueRules::default()).await {
             Ok(done) => {
+                metrics::rescued(&done);
                 rescuing.outcome(done.error.as_ref());
                 if done.ended + done.rung > 0 {
                     tracing::info!(leases_ended = done.ended, bells_rung = done.rung, "rescued");

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use common::clock::{Clock, Monotonic, SystemClock};
 use common::fleet::keep::{Hold, Stop};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::record;
+use common::telemetry::metrics;
 
 use crate::job::{Progress, Watch};
 
@@ -38,7 +40,7 @@ const HEARD: u8 = 94;
 impl Watching {
     /// An attempt that begins now and may take `timeout`.
     #[must_use]
-    pub fn new(hold: Arc<Hold>, clock: SystemClock, timeout: std::time::Duration) -> Self {
+    pub fn new(hold: Arc<Hold>, clock: SystemClock, timeout: Duration) -> Self {
         let timeout_at = clock.monotonic().plus(timeout);
         Self { hold, clock, timeout_at, timeout_s: timeout.as_secs(), progress: AtomicU16::new(0) }
     }
@@ -94,6 +96,10 @@ impl Watching {
 }
 
 impl Watch for Watching {
+    fn spent(&self, stage: Stage, time: Duration) {
+        metrics::stage(stage, time);
+    }
+
     fn progress(&self, progress: Progress) {
         let percent = match (progress.stage, progress.total_s) {
             (Stage::Decode | Stage::Segmentation | Stage::Embedding, Some(total_s)) if total_s > 0.0 => {
@@ -122,8 +128,6 @@ impl Watch for Watching {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use common::clock::Timestamp;
     use common::job::id::JobId;
     use common::job::lease::{Lease, LeaseKey, Nonce};

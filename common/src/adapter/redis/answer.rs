@@ -15,6 +15,7 @@ use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
     AcquireRequest, Acquired, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, StoreResult, Unready, rates,
 };
+use crate::scaling::{Arriving, Load};
 
 /// A value of the wanted type.
 pub fn parse<T: FromRedisValue>(what: &str, value: Value) -> StoreResult<T> {
@@ -70,6 +71,7 @@ pub fn read_acquired(value: Value, request: &AcquireRequest) -> StoreResult<Acqu
             let spec = read_spec(&spec, read_lane(&lane)?)?;
             let key = LeaseKey { job: request.job, token, nonce: request.nonce };
             let lease = Lease::granted(key, spec, request.called_at, request.lasts, (attempts, crashes));
+            let lease = lease.after(Duration::from_millis(answer.next()?));
             return Ok(Acquired::Granted(Box::new(lease)));
         }
         "not_due" => Unready::NotDue { due: Timestamp::from_millis(answer.next()?) },
@@ -126,11 +128,12 @@ pub fn read_expired(value: Value) -> StoreResult<Vec<ExpiredLease>> {
     rows.into_iter().map(row).collect()
 }
 
-type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64);
+type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, Vec<f64>);
 
 pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
     let row: StatusRow = parse("status", value)?;
-    let (now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive) = row;
+    let (now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive, outbox_oldest, load) =
+        row;
     let mut depth = [LaneDepth::default(); 3];
     for (lane, numbers) in depth.iter_mut().zip(&lanes) {
         let [ready, scheduled, retryable, running, outbox] = numbers[..] else {
@@ -151,6 +154,35 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
         audio_s_per_s: rate(2) / 1000.0,
         oldest: u64::try_from(oldest).ok().map(Duration::from_millis),
         workers_alive,
+        outbox_oldest: u64::try_from(outbox_oldest).ok().map(Duration::from_millis),
+        load: read_load(&load)?,
+    })
+}
+
+/// What `status.lua` says of the load. Counts that went wrong are healed there; until then nothing is below 0.
+fn read_load(numbers: &[f64]) -> StoreResult<Load> {
+    let wrong = || unreadable("load", &format!("{numbers:?}"));
+    let &[waiting, ready, ready_ms, running, running_ms, audio_s_per_s, untimed_per_s, capacity, mean_ms] =
+        numbers
+    else {
+        return Err(wrong());
+    };
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is at least 0"
+    )]
+    let jobs = |number: f64| number.max(0.0) as u64;
+    let audio = |ms: f64| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).map_err(|_| wrong());
+    Ok(Load {
+        waiting_timed: jobs(waiting),
+        ready_timed: jobs(ready),
+        ready_audio: audio(ready_ms)?,
+        running_timed: jobs(running),
+        running_audio: audio(running_ms)?,
+        arriving: Arriving { audio_s_per_s, untimed_per_s },
+        capacity,
+        mean_audio: (mean_ms >= 0.0).then(|| audio(mean_ms)).transpose()?,
     })
 }
 
@@ -164,6 +196,8 @@ struct WorkerWire {
     jobs: u32,
     slots: u32,
     audio_s_per_s: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capacity: Option<f64>,
     draining: bool,
 }
 
@@ -177,6 +211,7 @@ pub fn write_worker(info: &WorkerInfo) -> Vec<u8> {
         jobs: info.jobs,
         slots: info.slots,
         audio_s_per_s: info.audio_s_per_s,
+        capacity: info.capacity,
         draining: info.draining,
     };
     serde_json::to_vec(&wire).expect("texts and numbers always have a JSON form")
@@ -211,6 +246,7 @@ fn read_worker(id: &str, text: &str, now: u64) -> StoreResult<WorkerSeen> {
         jobs: wire.jobs,
         slots: wire.slots,
         audio_s_per_s: wire.audio_s_per_s,
+        capacity: wire.capacity,
         draining: wire.draining,
     };
     Ok(WorkerSeen { info, last_seen: Duration::from_millis(now.saturating_sub(seen)) })

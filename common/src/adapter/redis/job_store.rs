@@ -29,6 +29,7 @@ use crate::port::job_store::{
     JobStore, LIST_MAX, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer,
     WebhookDue, WebhookOutcome,
 };
+use crate::scaling::CAPACITY_WEIGHT;
 
 /// Records that one listing looks at before it gives up finding more that pass its filter.
 const LIST_LOOKS_MAX: usize = 50_000;
@@ -98,7 +99,7 @@ fn failure_text(failure: &Failure) -> String {
 impl JobStore for RedisJobStore {
     async fn insert(&self, job: NewJob) -> StoreResult<Inserted> {
         let spec = write_spec(&job.spec);
-        let audio = job.spec.audio.duration.map(length).unwrap_or_default();
+        let audio = job.spec.audio.length_estimate().map(length).unwrap_or_default();
         let cache = job.cache.map(CacheKey::to_text).unwrap_or_default();
         let idempotency = job.idempotency.as_ref().map_or("", |key| key.as_str());
         let (id, delay) = (job.id.to_string(), length(job.delay));
@@ -384,7 +385,9 @@ impl JobStore for RedisJobStore {
 
     async fn heartbeat(&self, worker: &WorkerInfo, lasts: Duration) -> StoreResult<()> {
         let info = String::from_utf8(write_worker(worker)).expect("JSON is text");
-        let args = [worker.id.as_str(), &info, &length(lasts)];
+        let capacity = worker.capacity.map(|capacity| capacity.to_string()).unwrap_or_default();
+        let weight = CAPACITY_WEIGHT.to_string();
+        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight];
         self.run(&self.scripts.heartbeat, &args).await.map(drop)
     }
 

@@ -4,6 +4,7 @@ use ::redis::Script;
 
 use crate::clock::millis;
 use crate::port::job_store::StoreRules;
+use crate::scaling::{ARRIVALS_OVER, MEAN_WEIGHT};
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 
@@ -69,6 +70,8 @@ fn head(rules: &StoreRules) -> String {
         ("BELL_MAX", rules.bell_max),
         ("EXPORT_GRACE", rules.export_grace),
         ("SWEEP_DELAY", rules.sweep_delay),
+        ("ARRIVALS_OVER", ARRIVALS_OVER),
     ];
-    lengths.iter().map(|(name, length)| format!("local {name} = {}\n", millis(*length))).collect()
+    let lengths = lengths.iter().map(|(name, length)| format!("local {name} = {}\n", millis(*length)));
+    lengths.chain([format!("local MEAN_WEIGHT = {MEAN_WEIGHT}\n")]).collect()
 }

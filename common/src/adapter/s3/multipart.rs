@@ -18,6 +18,9 @@ use super::{PartBody, S3Store};
 /// The protocol's bound on the number of parts.
 const PARTS_MAX: u64 = 10_000;
 
+/// What a chunk may bring beyond the end of a part without growing its buffer, bytes.
+const LEFT_OVER_MAX: usize = 256 << 10;
+
 /// Size of each part but the last for an object of `bytes`: `part_bytes`, or more where the parts would be too many.
 fn part_size(bytes: u64, part_bytes: u64) -> u64 {
     part_bytes.max(bytes.div_ceil(PARTS_MAX))
@@ -218,11 +221,18 @@ impl S3Store {
         mut body: Body,
         options: &PutOptions,
     ) -> Result<ObjectInfo, StoreError> {
+        let part_bytes = usize::try_from(self.options.part_bytes).unwrap_or(usize::MAX);
         let mut first = BytesMut::new();
         let mut ended = false;
         while !ended && first.len() as u64 <= self.options.part_bytes {
             match body.next().await? {
-                Some(chunk) => first.extend_from_slice(&chunk),
+                Some(chunk) => {
+                    // Small objects stay small; what is larger gets its whole buffer at once.
+                    if first.len() + chunk.len() > first.capacity() && first.len() >= LEFT_OVER_MAX {
+                        first.reserve(part_bytes + LEFT_OVER_MAX - first.len().min(part_bytes));
+                    }
+                    first.extend_from_slice(&chunk);
+                }
                 None => ended = true,
             }
         }
@@ -247,6 +257,10 @@ impl S3Store {
         let (mut held, mut total, mut index, mut ended) = (BytesMut::new(), 0_u64, 0_u64, false);
         while !ended {
             let want = part_bytes.saturating_mul(1 + (index / 1000) as usize);
+            // One buffer a part, of its size: growing by doubling would hold twice as much.
+            let rest = std::mem::replace(&mut held, BytesMut::with_capacity(want + LEFT_OVER_MAX));
+            held.extend_from_slice(&rest);
+            drop(rest);
             while !ended && held.len() < want {
                 match body.next().await? {
                     Some(chunk) => held.extend_from_slice(&chunk),

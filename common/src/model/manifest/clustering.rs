@@ -144,7 +144,7 @@ impl Clustering {
 }
 
 /// Refuses a value outside `low..=high`; NaN is outside.
-fn within(field: &'static str, value: f64, low: f64, high: f64) -> Result<(), ManifestError> {
+pub(super) fn within(field: &'static str, value: f64, low: f64, high: f64) -> Result<(), ManifestError> {
     if value >= low && value <= high {
         Ok(())
     } else {

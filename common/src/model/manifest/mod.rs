@@ -5,17 +5,22 @@
 
 mod clustering;
 mod network;
+mod voices;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use crate::job::digest::ContentDigest;
+
 pub use clustering::{AhcParameters, Clustering, LinkageParameters, SpectralParameters, VbxParameters};
 pub use network::{
     Embedding, EmbeddingKind, Feature, InputLayout, RecordingSpan, Segmentation, Tail, Taper, TrunkSpan,
     WindowInput,
 };
+
+pub use voices::VoiceParameters;
 
 /// The `schema` of manifests this code reads and writes.
 pub const SCHEMA: &str = "rollcall/bundle/1";
@@ -44,6 +49,9 @@ pub struct Manifest {
     pub embedding: Embedding,
     /// How local speakers become speakers of the recording.
     pub clustering: Clustering,
+    /// When a speaker is a known voice.
+    #[serde(default)]
+    pub voices: VoiceParameters,
     /// What the networks answer to a known input; absent only while a bundle is being built.
     pub selftest: Option<SelfTest>,
 }
@@ -181,6 +189,7 @@ impl Manifest {
         self.segmentation.check()?;
         self.embedding.check()?;
         self.clustering.check()?;
+        self.voices.check()?;
         match (&self.clustering, &self.embedding.kind) {
             (Clustering::Spectral(_), EmbeddingKind::Windowed { .. })
             | (Clustering::Vbx(_) | Clustering::Ahc(_), EmbeddingKind::FrameLevel { .. }) => Ok(()),
@@ -201,6 +210,21 @@ impl Manifest {
             }
         }
         used
+    }
+
+    /// SHA-256, lower-case hex, of everything that makes an embedding what it is: the settings and the digests of the
+    /// networks. Versions of a bundle that differ elsewhere have the same.
+    #[must_use]
+    pub fn embedding_sha256(&self) -> String {
+        let settings = serde_json::to_string(&self.embedding).expect("strings and finite numbers");
+        let networks = self.network_files();
+        let digests: Vec<&str> = self
+            .files
+            .iter()
+            .filter(|file| file.path != self.segmentation.file && networks.contains(&file.path.as_str()))
+            .map(|file| file.sha256.as_str())
+            .collect();
+        ContentDigest::of(format!("{settings}\n{}", digests.join("\n")).as_bytes()).to_string()
     }
 
     /// The files that the engine opens.

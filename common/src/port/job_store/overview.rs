@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::job::id::JobId;
 use crate::job::lane::Lane;
 use crate::job::record::{JobRecord, JobState};
+use crate::scaling::{Load, ScalingRules};
 
 /// Most records of one listing.
 pub const LIST_MAX: usize = 10_000;
@@ -50,7 +51,7 @@ pub struct LaneDepth {
 }
 
 /// The queue in numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct QueueStatus {
     /// The store's time.
     pub at: Timestamp,
@@ -62,7 +63,7 @@ pub struct QueueStatus {
     pub exports: u64,
     /// Webhooks waiting to be delivered.
     pub webhooks: u64,
-    /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known.
+    /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known or suggested by its size.
     pub audio_waiting: Duration,
     /// Jobs accepted per second over the last minute.
     pub arrived_per_s: f64,
@@ -74,6 +75,10 @@ pub struct QueueStatus {
     pub oldest: Option<Duration>,
     /// Workers alive.
     pub workers_alive: u64,
+    /// How long the job of the next bell to be published has been available.
+    pub outbox_oldest: Option<Duration>,
+    /// What scaling goes by.
+    pub load: Load,
 }
 
 impl QueueStatus {
@@ -89,14 +94,36 @@ impl QueueStatus {
         self.depth.iter().map(|lane| lane.outbox).sum()
     }
 
-    /// Time until everything that waits is done at the present rate: by audio where its length is known, else by jobs.
-    /// `None` when nothing is being done.
+    /// Available jobs, of every lane.
+    #[must_use]
+    pub fn ready(&self) -> u64 {
+        self.depth.iter().map(|lane| lane.ready).sum()
+    }
+
+    /// Running jobs, of every lane.
+    #[must_use]
+    pub fn running(&self) -> u64 {
+        self.depth.iter().map(|lane| lane.running).sum()
+    }
+
+    /// Audio of everything that waits: lengths that are not known are taken to be as long as those of late.
+    #[must_use]
+    pub fn audio_waiting_estimate(&self) -> Duration {
+        let waiting: u64 = self.depth.iter().map(|lane| lane.ready + lane.scheduled + lane.retryable).sum();
+        let mean = self.load.mean_audio.unwrap_or(ScalingRules::default().audio_guess);
+        let unknown = u32::try_from(waiting.saturating_sub(self.load.waiting_timed)).unwrap_or(u32::MAX);
+        self.audio_waiting.saturating_add(mean.saturating_mul(unknown))
+    }
+
+    /// Time until everything that waits is done at the present rate: by audio, or by jobs where no audio was completed of
+    /// late. `None` when nothing is being done.
     #[must_use]
     pub fn drain(&self) -> Option<Duration> {
         let jobs: u64 = self.depth.iter().map(|lane| lane.ready + lane.running + lane.retryable).sum();
+        let audio = self.audio_waiting_estimate();
         #[allow(clippy::cast_precision_loss, reason = "an estimate")]
-        let (work, rate) = if !self.audio_waiting.is_zero() && self.audio_s_per_s > 0.0 {
-            (self.audio_waiting.as_secs_f64(), self.audio_s_per_s)
+        let (work, rate) = if !audio.is_zero() && self.audio_s_per_s > 0.0 {
+            (audio.as_secs_f64(), self.audio_s_per_s)
         } else {
             (jobs as f64, self.completed_per_s)
         };
@@ -107,21 +134,10 @@ impl QueueStatus {
         Duration::try_from_secs_f64(work / rate).ok()
     }
 
-    /// Workers that would drain the queue within `target`, given what one does; at least 1 while anything waits or
-    /// runs.
+    /// Workers that the fleet should have, by the rules that every program goes by.
     #[must_use]
-    pub fn workers_wanted(&self, target: Duration) -> u64 {
-        let jobs: u64 = self.depth.iter().map(|lane| lane.ready + lane.running).sum();
-        let Some(drain) = self.drain().filter(|_| self.workers_alive > 0) else { return u64::from(jobs > 0) };
-        let share = drain.as_secs_f64() / target.as_secs_f64().max(1.0);
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an estimate"
-        )]
-        let wanted = (share * self.workers_alive as f64).ceil() as u64;
-        wanted.max(u64::from(jobs > 0))
+    pub fn workers_wanted(&self) -> u64 {
+        ScalingRules::default().wanted(self)
     }
 }
 
@@ -146,45 +162,35 @@ pub mod rates {
 mod tests {
     use super::*;
 
-    fn status() -> QueueStatus {
-        QueueStatus {
-            at: Timestamp::from_millis(0),
-            depth: [LaneDepth::default(); 3],
-            dead: 0,
-            exports: 0,
-            webhooks: 0,
-            audio_waiting: Duration::ZERO,
-            arrived_per_s: 0.0,
-            completed_per_s: 0.0,
-            audio_s_per_s: 0.0,
-            oldest: None,
-            workers_alive: 0,
-        }
-    }
-
     #[test]
     fn an_empty_queue_is_drained_and_wants_nobody() {
-        assert_eq!(status().drain(), Some(Duration::ZERO));
-        assert_eq!(status().workers_wanted(Duration::from_secs(600)), 0);
+        assert_eq!(QueueStatus::default().drain(), Some(Duration::ZERO));
+        assert_eq!(QueueStatus::default().workers_wanted(), 0);
     }
 
     #[test]
-    fn work_without_workers_wants_one() {
-        let mut status = status();
-        status.depth[0].ready = 1000;
+    fn work_without_workers_has_no_end_and_wants_some() {
+        let mut status = QueueStatus::default();
+        status.depth[0].ready = 1;
         assert_eq!(status.drain(), None);
-        assert_eq!(status.workers_wanted(Duration::from_secs(600)), 1);
+        assert_eq!(status.workers_wanted(), 1);
     }
 
     #[test]
-    fn what_workers_do_tells_how_many_are_wanted() {
-        let mut status = status();
-        (status.depth[1].ready, status.workers_alive) = (100, 2);
-        (status.audio_waiting, status.audio_s_per_s) = (Duration::from_secs(36_000), 20.0);
+    fn what_waits_is_told_in_audio_as_far_as_it_is_known() {
+        let mut status = QueueStatus::default();
+        (status.depth[1].ready, status.depth[2].scheduled, status.workers_alive) = (90, 10, 2);
+        (status.audio_waiting, status.load.waiting_timed) = (Duration::from_secs(36_000), 100);
+        (status.audio_s_per_s, status.completed_per_s) = (20.0, 0.5);
         assert_eq!(status.drain(), Some(Duration::from_secs(1800)));
-        assert_eq!(status.workers_wanted(Duration::from_secs(600)), 6);
-        status.audio_waiting = Duration::ZERO;
-        status.completed_per_s = 0.5;
-        assert_eq!(status.drain(), Some(Duration::from_secs(200)));
+        (status.load.waiting_timed, status.load.mean_audio) = (50, Some(Duration::from_secs(40)));
+        assert_eq!(status.audio_waiting_estimate(), Duration::from_secs(38_000));
+        (status.audio_waiting, status.audio_s_per_s, status.load) = (Duration::ZERO, 0.0, Load::default());
+        assert_eq!(
+            status.audio_waiting_estimate(),
+            Duration::from_secs(30_000),
+            "calls, for all anybody knows"
+        );
+        assert_eq!(status.drain(), Some(Duration::from_secs(180)), "by jobs");
     }
 }

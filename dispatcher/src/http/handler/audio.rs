@@ -60,8 +60,8 @@ fn streamed(content: Content) -> Body {
 
 /// The recording of a job that lies in the store.
 #[utoipa::path(get, path = "/v1/jobs/{id}/audio", tag = "jobs", params(("id" = String, Path, description = "The job")), responses(
-    (status = 200, description = "The recording", content_type = "application/octet-stream", body = Vec<u8>),
-    (status = 206, description = "The range that was asked for", content_type = "application/octet-stream", body = Vec<u8>),
+    (status = 200, description = "The recording", content((Vec<u8> = "application/octet-stream"), (Vec<u8> = "audio/wav"), (Vec<u8> = "audio/mpeg"), (Vec<u8> = "audio/mp4"), (Vec<u8> = "audio/flac"), (Vec<u8> = "audio/ogg"), (Vec<u8> = "audio/webm"), (Vec<u8> = "audio/aac"))),
+    (status = 206, description = "The range that was asked for", content((Vec<u8> = "application/octet-stream"), (Vec<u8> = "audio/wav"), (Vec<u8> = "audio/mpeg"), (Vec<u8> = "audio/mp4"), (Vec<u8> = "audio/flac"), (Vec<u8> = "audio/ogg"), (Vec<u8> = "audio/webm"), (Vec<u8> = "audio/aac"))),
     (status = 404, description = "No such job, or its recording is not in the store", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 416, description = "The range lies behind the end", body = ProblemDocument, content_type = "application/problem+json"),
 ))]

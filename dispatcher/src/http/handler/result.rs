@@ -41,6 +41,7 @@ const fn media_type(format: DocumentFormat) -> &'static str {
         (serde_json::Value = "application/json"), (String = "text/plain"), (String = "application/x-subrip"),
         (String = "text/vtt"), (String = "text/html"))),
     (status = 304, description = "As the `ETag` that was given"),
+    (status = 400, description = "A query of another shape", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "It has no result, or none yet", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 410, description = "Its result is gone", body = ProblemDocument, content_type = "application/problem+json"),

@@ -28,7 +28,6 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use common::clock::Timestamp;
     use common::port::job_store::{LaneDepth, QueueStatus};
@@ -40,15 +39,7 @@ mod tests {
         let status = QueueStatus {
             at: Timestamp::from_millis(5000 * n),
             depth: [LaneDepth { ready: n, ..LaneDepth::default() }; 3],
-            dead: 0,
-            exports: 0,
-            webhooks: 0,
-            audio_waiting: Duration::ZERO,
-            arrived_per_s: 0.0,
-            completed_per_s: 0.0,
-            audio_s_per_s: 0.0,
-            oldest: None,
-            workers_alive: 0,
+            ..QueueStatus::default()
         };
         (&QueueDocument::from(&status)).into()
     }

@@ -160,25 +160,12 @@ mod tests {
     use common::clock::Timestamp;
     use common::job::spec::{JobSpec, SourceRef};
     use common::job::worker::WorkerId;
-    use common::port::job_store::{LaneDepth, QueueStatus};
+    use common::port::job_store::QueueStatus;
 
     use super::*;
 
     fn queue() -> QueueDocument {
-        let status = QueueStatus {
-            at: Timestamp::from_millis(0),
-            depth: [LaneDepth::default(); 3],
-            dead: 0,
-            exports: 0,
-            webhooks: 0,
-            audio_waiting: Duration::ZERO,
-            arrived_per_s: 0.0,
-            completed_per_s: 0.0,
-            audio_s_per_s: 0.0,
-            oldest: None,
-            workers_alive: 0,
-        };
-        QueueDocument::from(&status)
+        QueueDocument::from(&QueueStatus::default())
     }
 
     fn worker(jobs: u32, last_seen_ms: u64) -> WorkerSeen {
@@ -195,6 +182,7 @@ mod tests {
             jobs,
             slots,
             audio_s_per_s,
+            capacity: None,
             draining,
         };
         WorkerSeen { info, last_seen: Duration::from_millis(last_seen_ms) }

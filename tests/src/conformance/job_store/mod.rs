@@ -204,6 +204,7 @@ fn result() -> StoredResult {
         audio: Duration::from_secs(60),
         audio_sha256: Some(ContentDigest::of(b"audio")),
         bundle: Some("starter@1".into()),
+        voices: None,
     }
 }
 

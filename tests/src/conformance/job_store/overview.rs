@@ -8,6 +8,7 @@ use common::job::transition::Transition;
 use common::job::worker::WorkerInfo;
 use common::port::job_store::{JobFilter, JobStore, NewJob, QueueStatus, Unready};
 use common::port::key_store::{KeyId, KeyStore, NewKey, Scope};
+use common::scaling::{ARRIVALS_OVER, Load};
 
 use super::*;
 
@@ -42,6 +43,14 @@ pub async fn the_queue_is_counted(bench: &impl Bench) {
     assert_eq!(lane(Lane::Normal), (0, 0, 0, 0, 1));
     assert_eq!(lane(Lane::Low), (0, 0, 1, 1, 2));
     assert_eq!(status.audio_waiting, Duration::from_secs(300));
+    assert_eq!(status.outbox_oldest, status.oldest.max(status.outbox_oldest), "a bell's job waits");
+    let Load { waiting_timed, ready_timed, ready_audio, running_timed, running_audio, .. } = status.load;
+    assert_eq!((waiting_timed, ready_timed, running_timed), (3, 1, 1));
+    assert_eq!((ready_audio, running_audio), (Duration::from_secs(100), Duration::from_secs(100)));
+    // Four that were not put off, of 100 s each.
+    let arriving = status.load.arriving.audio_s_per_s * ARRIVALS_OVER.as_secs_f64();
+    assert!((350.0..400.1).contains(&arriving), "{arriving}");
+    assert_eq!((status.load.arriving.untimed_per_s, status.load.capacity), (0.0, 0.0));
     assert!(status.oldest.unwrap() >= MOMENT);
     assert!(status.arrived_per_s > 0.0 && status.completed_per_s > 0.0);
     let (arrived, audio) = (status.arrived_per_s, status.audio_s_per_s);
@@ -50,7 +59,23 @@ pub async fn the_queue_is_counted(bench: &impl Bench) {
     store.request_cancel(id(1)).await.unwrap();
     store.request_cancel(id(2)).await.unwrap();
     store.request_cancel(id(4)).await.unwrap();
-    assert_eq!(store.status().await.unwrap().audio_waiting, Duration::ZERO);
+    let status = store.status().await.unwrap();
+    assert_eq!(status.audio_waiting, Duration::ZERO);
+    assert_eq!((status.load.waiting_timed, status.load.ready_timed, status.load.running_timed), (0, 0, 1));
+    let mut untimed = NewJob::new(id(6), spec());
+    untimed.spec.audio.duration = None;
+    insert(&store, untimed).await;
+    let untimed = store.status().await.unwrap().load.arriving.untimed_per_s * ARRIVALS_OVER.as_secs_f64();
+    assert!((0.9..1.001).contains(&untimed), "{untimed}");
+    // A file so small that its size suggests no length at all.
+    let mut short = NewJob::new(id(7), spec());
+    (short.spec.audio.duration, short.spec.audio.bytes) = (None, Some(1));
+    insert(&store, short).await;
+    assert_eq!(store.status().await.unwrap().load.ready_timed, 1);
+    lease(&store, request(id(7), "w", 3, HOUR)).await;
+    let status = store.status().await.unwrap();
+    assert_eq!((status.load.ready_timed, status.load.running_timed), (0, 2));
+    assert_eq!(status.audio_waiting, Duration::ZERO);
 }
 
 /// Newest first, by state and tag.
@@ -113,6 +138,7 @@ pub async fn workers_come_and_go(bench: &impl Bench) {
         jobs,
         slots: 4,
         audio_s_per_s: 12.5,
+        capacity: Some(25.5),
         draining: false,
     };
     store.heartbeat(&info("b", 0), HOUR).await.unwrap();
@@ -125,7 +151,13 @@ pub async fn workers_come_and_go(bench: &impl Bench) {
     assert!(store.workers().await.unwrap()[0].last_seen >= MOMENT);
     assert_eq!(store.status().await.unwrap().workers_alive, 2);
     store.farewell(&worker("a")).await.unwrap();
-    assert_eq!(store.status().await.unwrap().workers_alive, 1);
+    let status = store.status().await.unwrap();
+    assert_eq!((status.workers_alive, status.load.capacity), (1, 25.5));
+    let faster = WorkerInfo { capacity: Some(45.5), ..info("b", 2) };
+    store.heartbeat(&faster, HOUR).await.unwrap();
+    store.heartbeat(&WorkerInfo { capacity: None, ..faster }, HOUR).await.unwrap();
+    let capacity = store.status().await.unwrap().load.capacity;
+    assert!((capacity - 26.5).abs() < 1e-6, "{capacity}");
 }
 
 /// Asking for a job that nobody submitted is no error.

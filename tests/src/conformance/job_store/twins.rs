@@ -13,6 +13,7 @@ use common::port::job_store::{
     Acquired, Extension, Idempotency, Inserted, JobFilter, JobStore, NewJob, QueueStatus, StoreRules,
     Unready, WebhookAnswer, WebhookOutcome,
 };
+use common::scaling::Load;
 
 use super::*;
 
@@ -75,7 +76,7 @@ fn step(dice: &mut Dice, nth: u8) -> Step {
 fn new_job(dice: &mut Dice) -> NewJob {
     let mut spec = spec();
     spec.audio.uri = format!("s3://bucket/{}.wav", dice.below(3));
-    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10));
+    spec.audio.duration = (dice.below(2) == 0).then_some(Duration::from_secs(10 * dice.below(3)));
     spec.lane = Lane::ALL[usize::try_from(dice.below(3)).expect("three lanes")];
     spec.limits = Limits { attempts_max: 2, crashes_max: 2, ..Limits::default() };
     spec.callback_url = (dice.below(3) == 0).then(|| "https://example.org/".to_owned());
@@ -106,7 +107,9 @@ fn timeless(mut record: JobRecord) -> JobRecord {
 fn timeless_status(status: &QueueStatus) -> String {
     let depth: Vec<_> = status.depth.iter().map(|d| (d.ready, d.scheduled, d.retryable, d.running)).collect();
     let left = (status.dead, status.exports, status.webhooks, status.audio_waiting, status.oldest.is_some());
-    format!("{depth:?} {left:?}")
+    let Load { waiting_timed, ready_timed, ready_audio, running_timed, running_audio, .. } = status.load;
+    let load = (waiting_timed, ready_timed, ready_audio, running_timed, running_audio);
+    format!("{depth:?} {left:?} {load:?} {}", status.outbox_oldest.is_some())
 }
 
 /// Carries out a step and gives what can be compared: the answer, then every record, then the counts.
@@ -146,7 +149,8 @@ async fn answer<B: Bench>(bench: &B, store: &B::Store, step: &Step) -> String {
         Step::Acquire { job, worker, nonce, short: is_short } => {
             let request = request(id(job), &format!("w{worker}"), nonce, short(is_short));
             let told = match store.acquire(request).await.unwrap() {
-                Acquired::Granted(lease) => format!("{lease:?}"),
+                // The stores' clocks do not stand still together.
+                Acquired::Granted(mut lease) => format!("{:?} {lease:?}", lease.waited.take().is_some()),
                 Acquired::Refused(Unready::NotDue { .. }) => "not due".to_owned(),
                 Acquired::Refused(why) => format!("{why:?}"),
             };

@@ -30,6 +30,20 @@ pub enum StartError {
         /// What the manifest calls it.
         port: String,
     },
+    /// A part of a network cannot be shown to compute what the network does.
+    #[error("`{file}` could not be tried out on the device")]
+    Proof {
+        /// The network's file.
+        file: String,
+        /// Why.
+        source: Box<EngineError>,
+    },
+    /// The device refuses something while it is set up.
+    #[error("the device cannot be set up")]
+    Device {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The manifest describes no features for a network that reads some.
     #[error("the manifest of bundle `{bundle}` describes no features")]
     NoFeatures {

@@ -39,12 +39,17 @@ pub enum LibraryError {
 /// The one environment of this process, kept for its lifetime.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Where the library is expected.
+/// The library that the environment names.
+#[must_use]
+pub fn chosen() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Where the library for the CPU is expected; where only the one for GPUs is installed, that one, which knows the CPU too.
 #[must_use]
 pub fn expected_path(home: &Home) -> PathBuf {
-    std::env::var_os(VARIABLE)
-        .filter(|p| !p.is_empty())
-        .map_or_else(|| home.onnxruntime_library(), PathBuf::from)
+    let (cpu, gpu) = (home.onnxruntime_library(), home.onnxruntime_gpu_library());
+    chosen().unwrap_or(if !cpu.is_file() && gpu.is_file() { gpu } else { cpu })
 }
 
 /// Loads the library, or hands out the environment that an earlier call made.

@@ -13,6 +13,7 @@ use crate::port::job_store::{
     DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookDue,
     WebhookOutcome, rates,
 };
+use crate::scaling::Load;
 
 impl State {
     pub fn claim_outbox(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<OutboxEntry> {
@@ -162,6 +163,12 @@ impl State {
     pub fn status(&self, now: Timestamp) -> QueueStatus {
         let mut depth = [LaneDepth::default(); 3];
         let (mut dead, mut audio_waiting, mut oldest) = (0, Duration::ZERO, None);
+        let mut load = Load {
+            arriving: self.arrivals.at(now),
+            capacity: self.capacity,
+            mean_audio: self.mean_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+            ..Load::default()
+        };
         for record in self.jobs.values().map(|job| &job.record) {
             let lane = &mut depth[record.spec.lane.index()];
             match record.state {
@@ -175,13 +182,25 @@ impl State {
                 JobState::Discarded => dead += 1,
                 JobState::Completed | JobState::Cancelled => {}
             }
-            if !record.state.is_final() && record.state != JobState::Running {
-                audio_waiting += record.spec.audio.duration.unwrap_or_default();
+            let Some(audio) = record.spec.audio.length_estimate().filter(|_| !record.state.is_final()) else {
+                continue;
+            };
+            if record.state == JobState::Running {
+                (load.running_timed, load.running_audio) =
+                    (load.running_timed + 1, load.running_audio + audio);
+                continue;
+            }
+            (load.waiting_timed, audio_waiting) = (load.waiting_timed + 1, audio_waiting + audio);
+            if record.state == JobState::Available {
+                (load.ready_timed, load.ready_audio) = (load.ready_timed + 1, load.ready_audio + audio);
             }
         }
         for (_, entry) in &self.outbox {
             depth[entry.lane.index()].outbox += 1;
         }
+        let waits =
+            |entry: &OutboxEntry| self.jobs.get(&entry.job).map(|job| now.since(job.record.available_at));
+        let outbox_oldest = self.outbox.iter().filter_map(|(_, entry)| waits(entry)).max();
         let bucket = now.as_millis() / rates::BUCKET_MS;
         let recent = self.rates.iter().filter(|(old, _)| **old + rates::BUCKETS > bucket);
         let sums = recent.fold([0; 3], |sum, (_, by)| [sum[0] + by[0], sum[1] + by[1], sum[2] + by[2]]);
@@ -198,6 +217,8 @@ impl State {
             audio_s_per_s: rate(sums[2]) / 1000.0,
             oldest,
             workers_alive: self.workers(now).len() as u64,
+            outbox_oldest,
+            load,
         }
     }
 

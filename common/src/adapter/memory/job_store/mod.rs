@@ -24,6 +24,7 @@ use crate::port::job_store::{
     AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob,
     OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer, WebhookDue, WebhookOutcome,
 };
+use crate::scaling::{CAPACITY_WEIGHT, moved};
 
 /// A job store in memory; clones share it.
 #[derive(Clone)]
@@ -190,7 +191,12 @@ impl JobStore for MemoryJobStore {
 
     async fn heartbeat(&self, worker: &WorkerInfo, lasts: Duration) -> StoreResult<()> {
         let now = self.now();
-        self.lock().workers.insert(worker.id.clone(), (worker.clone(), now, now.plus(lasts)));
+        let mut state = self.lock();
+        if let Some(capacity) = worker.capacity {
+            let known = Some(state.capacity).filter(|known| *known > 0.0);
+            state.capacity = moved(known, capacity, CAPACITY_WEIGHT);
+        }
+        state.workers.insert(worker.id.clone(), (worker.clone(), now, now.plus(lasts)));
         Ok(())
     }
 

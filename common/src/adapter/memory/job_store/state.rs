@@ -16,6 +16,7 @@ use crate::port::job_store::{
     OutboxEntry, Reported, StoreRules, Unready, rates,
 };
 use crate::port::key_store::{ApiKey, KeyId};
+use crate::scaling::{Arrivals, MEAN_WEIGHT, moved};
 
 /// A job and what the store keeps beside its record.
 pub(super) struct Job {
@@ -50,6 +51,11 @@ pub(super) struct State {
     pub workers: BTreeMap<WorkerId, (WorkerInfo, Timestamp, Timestamp)>,
     /// Arrived, completed, milliseconds of audio completed, by bucket.
     pub rates: BTreeMap<u64, [u64; 3]>,
+    pub arrivals: Arrivals,
+    /// What a busy worker does, as the workers say; 0 until one has.
+    pub capacity: f64,
+    /// Mean length of what was completed, milliseconds.
+    pub mean_ms: Option<f64>,
     serial: u64,
     idempotency: BTreeMap<Idempotency, JobId>,
     cache: BTreeMap<CacheKey, JobId>,
@@ -69,6 +75,9 @@ impl State {
             cancels: BTreeMap::new(),
             workers: BTreeMap::new(),
             rates: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+            capacity: 0.0,
+            mean_ms: None,
             serial: 0,
             idempotency: BTreeMap::new(),
             cache: BTreeMap::new(),
@@ -96,11 +105,15 @@ impl State {
         }
         let source = new.cache.and_then(|key| self.cache.get(&key)).and_then(|id| self.jobs.get(id));
         let source = source.map(|job| &job.record).filter(|record| record.exported_at.is_some());
+        let at_once = new.delay.is_zero();
         let mut record = JobRecord::accepted(new.id, new.spec, new.delay, now);
         if let Some(source) = source {
             record.complete_from(source, now);
         }
         let cached = record.cached_from.is_some();
+        if at_once && !cached {
+            self.arrivals.arrived(record.spec.audio.length_estimate(), now);
+        }
         if let Some(key) = &new.idempotency {
             self.idempotency.insert(key.clone(), new.id);
         }
@@ -151,13 +164,8 @@ impl State {
             }
         };
         let counts = (record.attempts, record.crashes);
-        Acquired::Granted(Box::new(Lease::granted(
-            key,
-            record.spec.clone(),
-            request.called_at,
-            request.lasts,
-            counts,
-        )))
+        let lease = Lease::granted(key, record.spec.clone(), request.called_at, request.lasts, counts);
+        Acquired::Granted(Box::new(lease.after(record.started_at.unwrap_or(now).since(record.available_at))))
     }
 
     pub fn extend(
@@ -189,6 +197,8 @@ impl State {
             match (&job.record.result, state) {
                 (Some(result), JobState::Completed) => {
                     let audio = crate::clock::millis(result.audio);
+                    self.mean_ms =
+                        Some(moved(self.mean_ms, result.audio.as_secs_f64() * 1000.0, MEAN_WEIGHT));
                     self.count(now, [0, 1, audio]);
                 }
                 _ => self.sweeps.push((now.plus(self.rules.sweep_delay), *key)),

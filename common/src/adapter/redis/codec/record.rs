@@ -29,6 +29,8 @@ struct ResultWire {
     audio_sha256: Option<String>,
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     bundle: Option<String>,
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    voices: Option<String>,
 }
 
 /// The contract's documents, written as `@` and their place: no legal name begins with `@`. Only ever added to.
@@ -59,6 +61,7 @@ pub fn write_result(result: &StoredResult) -> Vec<u8> {
         audio_ms: millis(result.audio),
         audio_sha256: result.audio_sha256.as_ref().map(write_digest),
         bundle: result.bundle.clone(),
+        voices: result.voices.as_ref().map(write_digest),
     };
     serde_json::to_vec(&wire).expect("texts and numbers always have a JSON form")
 }
@@ -78,6 +81,7 @@ fn read_result(text: &str) -> StoreResult<StoredResult> {
         audio: Duration::from_millis(wire.audio_ms),
         audio_sha256: wire.audio_sha256.map(|text| read_digest(&text).ok_or_else(wrong)).transpose()?,
         bundle: wire.bundle,
+        voices: wire.voices.map(|text| read_digest(&text).ok_or_else(wrong)).transpose()?,
     };
     result.check().map_err(|_| wrong())?;
     Ok(result)
@@ -189,6 +193,7 @@ mod tests {
             audio: Duration::from_millis(1234),
             audio_sha256: Some(ContentDigest::of(b"a")),
             bundle: Some("starter@1".into()),
+            voices: Some(ContentDigest::of(b"v")),
         };
         let text = String::from_utf8(write_result(&result)).unwrap();
         assert_eq!(read_result(&text), Ok(result));

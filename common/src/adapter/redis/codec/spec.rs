@@ -29,6 +29,8 @@ struct SourceWire {
 struct SpecWire {
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     enroll: Option<String>,
+    #[serde(rename = "em", default, skip_serializing_if = "Vec::is_empty")]
+    enroll_more: Vec<SourceWire>,
     #[serde(rename = "a")]
     audio: SourceWire,
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +53,8 @@ struct SpecWire {
     callback_url: Option<String>,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     output: Option<String>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// The text of a specification; its lane stands elsewhere.
@@ -60,13 +64,15 @@ pub fn write_spec(spec: &JobSpec) -> Vec<u8> {
         SpeakerCount::Exactly(count) => (Some(count), None),
         SpeakerCount::Between(min, max) => (None, Some((min, max))),
     };
+    let (enroll, enroll_more) = match &spec.kind {
+        JobKind::Diarize => (None, Vec::new()),
+        JobKind::Enroll { name, more } => (Some(name.clone()), more.iter().map(write_source).collect()),
+    };
     let formats: Vec<_> = spec.options.formats.iter().map(|format| format.as_str()).collect();
     let limits = spec.limits;
     let wire = SpecWire {
-        enroll: match &spec.kind {
-            JobKind::Diarize => None,
-            JobKind::Enroll { name } => Some(name.clone()),
-        },
+        enroll,
+        enroll_more,
         audio: write_source(&spec.audio),
         speakers_exactly,
         speakers_between,
@@ -82,6 +88,7 @@ pub fn write_spec(spec: &JobSpec) -> Vec<u8> {
         )),
         callback_url: spec.callback_url.clone(),
         output: spec.output.clone(),
+        trace: spec.trace.map(|trace| trace.to_string()),
     };
     serde_json::to_vec(&wire).expect("texts, numbers and maps of texts always have a JSON form")
 }
@@ -107,8 +114,9 @@ pub fn read_spec(text: &str, lane: Lane) -> StoreResult<JobSpec> {
         (None, None) => SpeakerCount::Auto,
     };
     let transcript = wire.transcript.map(read_source).transpose()?;
+    let more = wire.enroll_more.into_iter().map(read_source).collect::<StoreResult<Vec<_>>>()?;
     let spec = JobSpec {
-        kind: wire.enroll.map_or(JobKind::Diarize, |name| JobKind::Enroll { name }),
+        kind: wire.enroll.map_or(JobKind::Diarize, |name| JobKind::Enroll { name, more }),
         audio: read_source(wire.audio)?,
         options: Options {
             speakers,
@@ -122,6 +130,8 @@ pub fn read_spec(text: &str, lane: Lane) -> StoreResult<JobSpec> {
         limits: limits.unwrap_or_default(),
         callback_url: wire.callback_url,
         output: wire.output,
+        // A trace that cannot be read is no reason to lose a job.
+        trace: wire.trace.and_then(|text| text.parse().ok()),
     };
     spec.check().map_err(|_| wrong())?;
     Ok(spec)
@@ -160,11 +170,12 @@ fn digest_in(uri: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::job::spec::ContentDigest;
+    use crate::job::trace::TraceContext;
 
     fn full() -> JobSpec {
         let digest = ContentDigest::of(b"audio");
         JobSpec {
-            kind: JobKind::Enroll { name: "Ada \"L\"".into() },
+            kind: JobKind::Enroll { name: "Ada L'Étoile".into(), more: vec![SourceRef::at("s3://b/2.wav")] },
             audio: SourceRef {
                 uri: format!("s3://bucket/inbox/{digest}.flac"),
                 sha256: Some(digest),
@@ -186,6 +197,7 @@ mod tests {
             limits: Limits { attempts_max: 1, crashes_max: 9, timeout: Duration::from_secs(60) },
             callback_url: Some("https://h/cb".into()),
             output: Some("s3://other/prefix/".into()),
+            trace: TraceContext::new([0xab; 16], [1; 8], 1),
         }
     }
 
@@ -197,7 +209,9 @@ mod tests {
         let plain = JobSpec::diarize(SourceRef::at("file:///a.wav"));
         let text = String::from_utf8(write_spec(&plain)).unwrap();
         assert_eq!(text, r#"{"a":{"u":"file:///a.wav"}}"#);
-        assert_eq!(read_spec(&text, Lane::Normal), Ok(plain));
+        assert_eq!(read_spec(&text, Lane::Normal), Ok(plain.clone()));
+        let strange = r#"{"a":{"u":"file:///a.wav"},"p":"not a trace"}"#;
+        assert_eq!(read_spec(strange, Lane::Normal), Ok(plain));
         let mut twice = full;
         twice.audio.uri = format!("s3://{0}/{0}", ContentDigest::of(b"audio"));
         let text = String::from_utf8(write_spec(&twice)).unwrap();

@@ -32,6 +32,11 @@ if source then
   count(1, 1, 0)
   return {'cached', raw(id)}
 end
-if delay > 0 then wait(id, 'scheduled', lane, now + delay) else wait(id, 'available', lane, now) end
+if delay > 0 then
+  wait(id, 'scheduled', lane, now + delay)
+else
+  wait(id, 'available', lane, now)
+  arrived(ARGV[5])
+end
 count(1, 0, 0)
 return {'accepted', now}

@@ -4,7 +4,8 @@ local P = KEYS[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local function int(n) return string.format('%.0f', n) end
+-- Nothing taken away is -0, which is no number to Redis; adding 0 makes it 0.
+local function int(n) return string.format('%.0f', n + 0) end
 local function job(id) return P .. 'job:' .. id end
 local function get(id, ...) return redis.call('HMGET', job(id), ...) end
 
@@ -27,9 +28,33 @@ local function bell(id, lane)
   redis.call('ZADD', P .. 'outbox:' .. lane, now, int(serial) .. ':' .. id)
 end
 
-local function audio_waiting(id, sign)
+-- Sums of the known lengths of recordings, and of how many they are, by what their jobs do: all that wait, those of them
+-- that are available, and those that run.
+local function audio(id, state, sign)
   local known = redis.call('HGET', job(id), 'd')
-  if known then redis.call('HINCRBY', P .. 'totals', 'audio', int(sign * known)) end
+  if not known then return end
+  local function add(sum, jobs)
+    redis.call('HINCRBY', P .. 'totals', sum, int(sign * known))
+    redis.call('HINCRBY', P .. 'totals', jobs, sign)
+  end
+  if state == 'running' then add('ua', 'un') else add('audio', 'n') end
+  if state == 'available' then add('ra', 'rn') end
+end
+
+-- A mean among the totals that one more value moves by its weight.
+local function moved(mean, value, weight)
+  local known = redis.call('HGET', P .. 'totals', mean) or value
+  redis.call('HSET', P .. 'totals', mean, string.format('%.9e', known + weight * (value - known)))
+end
+
+-- Arriving work, averaged with exponential weights as in common/src/scaling.rs; `length` is '' when it is not known.
+local function arrived(length)
+  local f = redis.call('HMGET', P .. 'totals', 'at', 'flow', 'untimed')
+  local keep = math.exp(((f[1] or now) - now) / ARRIVALS_OVER)
+  local flow, untimed = (f[2] or 0) * keep, (f[3] or 0) * keep
+  if length == '' then untimed = untimed + 1000 / ARRIVALS_OVER else flow = flow + length / ARRIVALS_OVER end
+  redis.call('HSET', P .. 'totals', 'at', int(now), 'flow', string.format('%.9e', flow),
+    'untimed', string.format('%.9e', untimed))
 end
 
 -- A job leaves the index of its state.
@@ -39,16 +64,16 @@ local function leave(id, state, lane)
     local worker = redis.call('HGET', job(id), 'w')
     if worker then redis.call('SREM', P .. 'held:' .. worker, id) end
     redis.call('HDEL', job(id), 'ex', 'p')
-  else
-    if state == 'available' then redis.call('ZREM', P .. 'bell:' .. lane, id) end
-    audio_waiting(id, -1)
+  elseif state == 'available' then
+    redis.call('ZREM', P .. 'bell:' .. lane, id)
   end
+  audio(id, state, -1)
 end
 
 local function wait(id, state, lane, due)
   redis.call('HSET', job(id), 's', state, 'av', int(due))
   redis.call('ZADD', P .. state .. ':' .. lane, due, id)
-  audio_waiting(id, 1)
+  audio(id, state, 1)
   if state == 'available' then
     redis.call('HDEL', job(id), 'b')
     redis.call('ZADD', P .. 'bell:' .. lane, now + BELL_FIRST, id)

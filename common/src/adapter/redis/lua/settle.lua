@@ -12,6 +12,7 @@ if ending == 'completed' then
   redis.call('DEL', P .. 'fail:' .. id)
   redis.call('SET', P .. 'result:' .. id, ARGV[5])
   count(0, 1, tonumber(ARGV[8]))
+  moved('mean', ARGV[8], MEAN_WEIGHT)
 else
   sweep(id, token, nonce)
   if ending == 'interrupted' then
