@@ -1,6 +1,7 @@
 //! How much of a channel's sound is a copy of another channel's, by their short-time spectra.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use common::model::manifest::{Feature, Taper};
 
@@ -19,8 +20,8 @@ pub(super) const HALF: usize = 30;
 pub(super) const BEHIND: usize = 2;
 /// The longest way of a leak, steps: 0.2 s, for side tone and the usual echo.
 pub(super) const DELAY_MAX: usize = 12;
-/// Steps on either side of the one of which it is asked what a leak explains, a quarter of a second each.
-const NEAR: usize = 15;
+/// Steps before, and after, the one of which it is asked what a leak explains: half a second each.
+const SIDE: usize = 30;
 /// Rows whose least mean is a band's noise, a tenth of a second.
 const QUIET: usize = 7;
 /// How far above its usual level a leak still explains a band for a step, decibels.
@@ -122,21 +123,42 @@ impl Bands {
         (0..=DELAY_MAX).filter_map(at).reduce(|best, next| if next.0 > best.0 { next } else { best })
     }
 
-    /// The share of what channel `own` holds around a step that neither a leak of channel `other` nor its own noise
-    /// explains, by energy.
+    /// The same of the half second after a step alone: at the start of a leak, right behind what the channel itself held.
+    /// People who talk at once are alike by chance more often in it, so it is for what lies far below the other channel.
+    pub fn likeness_after(&self, own: usize, other: usize, step: usize) -> f64 {
+        let (own, other) = (&self.rows[own], &self.rows[other]);
+        let begin = step.saturating_sub(self.first);
+        let end = (begin + HALF + 1).min(own.len()).min(other.len());
+        let at = |delay: usize| {
+            let begin = begin.max(delay);
+            let whole = end >= begin + HALF;
+            whole.then(|| correlation(own.range(begin..end), || other.range(begin - delay..end - delay)).0)
+        };
+        (0..=DELAY_MAX).filter_map(at).fold(0.0, f64::max)
+    }
+
+    /// The share of what channel `own` holds before or after a step, whichever is less, that neither a leak of channel
+    /// `other` nor its own noise explains, by energy. One side is enough: where somebody stops speaking and a leak goes on,
+    /// what was said until then explains nothing about what follows.
     pub fn unexplained(&self, own: usize, other: usize, step: usize, leak: &Leak) -> f64 {
+        let at = |step: usize| step.saturating_sub(self.first);
+        let sides = [at(step.saturating_sub(SIDE))..at(step + 1), at(step)..at(step + SIDE + 1)];
+        let shares = sides.map(|rows| self.unexplained_in(own, other, rows, leak));
+        shares[0].min(shares[1])
+    }
+
+    fn unexplained_in(&self, own: usize, other: usize, rows: Range<usize>, leak: &Leak) -> f64 {
         let (noise, own, other) = (&self.noise[own], &self.rows[own], &self.rows[other]);
-        let end = (step + NEAR + 1).saturating_sub(self.first).min(own.len());
+        let rows = rows.start.min(own.len())..rows.end.min(own.len());
         let (mut all, mut left) = (0f64, 0f64);
-        let begin = step.saturating_sub(NEAR).saturating_sub(self.first).min(end);
-        for (row, bands) in own.range(begin..end).enumerate() {
-            let row = begin + row;
+        for (row, held) in rows.clone().zip(own.range(rows)) {
             let Some(source) = row.checked_sub(leak.delay) else { continue };
+            let near = source.saturating_sub(1).min(other.len())..(source + 2).min(other.len());
             for band in 0..BANDS {
-                let near = source.saturating_sub(1)..(source + 2).min(other.len());
-                let loudest = other.range(near).map(|row| f64::from(row[band])).fold(f64::MIN, f64::max);
-                let leaked = (loudest + leak.gains[band]).exp() * 10f64.powf(MARGIN_DB / 10.0);
-                let held = f64::from(bands[band]).exp();
+                let loud = other.range(near.clone()).map(|row| f64::from(row[band]));
+                let leaked =
+                    (loud.fold(f64::MIN, f64::max) + leak.gains[band]).exp() * 10f64.powf(MARGIN_DB / 10.0);
+                let held = f64::from(held[band]).exp();
                 all += held;
                 if held > leaked + NOISE_FACTOR * f64::from(noise[band].low()) {
                     left += held;

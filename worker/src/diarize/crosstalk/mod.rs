@@ -36,6 +36,9 @@ use super::geometry::Geometry;
 pub const SPAN_S: f64 = 0.5;
 /// How far below the other channel sound may be its cross-talk, decibels.
 pub const FAINT_DB: f64 = 12.0;
+/// How far below the other channel sound is taken for a copy by half a second of likeness, while the leak is not known yet,
+/// decibels.
+const FAR_DB: f64 = 20.0;
 /// Share of its energy that a leak may leave unexplained for sound to be the leak, once it is known what it does.
 const UNEXPLAINED_MAX: f64 = 0.5;
 /// How near a frame has to be to where its channel is not faint to count as its own, seconds.
@@ -190,7 +193,10 @@ impl Levels {
                 let certain = self.couplings[own][other].hear(likeness);
                 copied[own] |= match self.couplings[own][other].leak() {
                     Some(leak) => self.bands.unexplained(own, other, at, &leak) < UNEXPLAINED_MAX,
-                    None => certain,
+                    None => {
+                        let far = level < 10f64.powf(-FAR_DB / 10.0);
+                        certain || (far && self.bands.likeness_after(own, other, at) > coupling::CERTAIN)
+                    }
                 };
             }
         }
