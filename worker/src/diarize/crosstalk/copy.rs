@@ -1,6 +1,7 @@
 //! How much of a channel's sound is a copy of another channel's, by their short-time spectra.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use common::model::manifest::{Feature, Taper};
 
@@ -103,14 +104,16 @@ impl Bands {
         }
     }
 
-    /// How much of what channel `own` holds around a step is like what channel `other` held a little earlier, and how it
-    /// would have got there: the correlation of the log energies of all bands, each less its mean, at the delay that suits
-    /// best. `None` where less than half of the second around the step is there.
+    /// How much of what channel `own` holds at a step is like what channel `other` held a little earlier, and how it would
+    /// have got there: the correlation of the log energies of all bands, each less its mean, over the second around the
+    /// step, the half second that ends with it or the one that begins with it, at the delay that suits best. `None` where
+    /// less than half a second is there.
     pub fn likeness(&self, own: usize, other: usize, step: usize) -> Option<(f64, Leak)> {
         let (own, other) = (&self.rows[own], &self.rows[other]);
-        let end = (step + HALF + 1).saturating_sub(self.first).min(own.len()).min(other.len());
-        let begin = step.saturating_sub(HALF).saturating_sub(self.first);
-        let at = |delay: usize| {
+        let heard = own.len().min(other.len());
+        let at = step.saturating_sub(self.first);
+        let (begin, end) = (at.saturating_sub(HALF), (at + HALF + 1).min(heard));
+        let over = |begin: usize, end: usize, delay: usize| {
             let begin = begin.max(delay);
             if end < begin + HALF {
                 return None;
@@ -119,16 +122,27 @@ impl Bands {
                 correlation(own.range(begin..end), || other.range(begin - delay..end - delay));
             Some((likeness, Leak { delay, gains }))
         };
-        (0..=DELAY_MAX).filter_map(at).reduce(|best, next| if next.0 > best.0 { next } else { best })
+        let spans = [(begin, end), (begin, (at + 1).min(heard)), (at, end)];
+        let all = spans.into_iter().flat_map(|(begin, end)| (0..=DELAY_MAX).map(move |d| (begin, end, d)));
+        all.filter_map(|(begin, end, delay)| over(begin, end, delay))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best })
     }
 
-    /// The share of what channel `own` holds around a step that neither a leak of channel `other` nor its own noise
-    /// explains, by energy.
+    /// The share of what channel `own` holds that neither a leak of channel `other` nor its own noise explains, by energy:
+    /// over the steps that end with this one or over those that begin with it, whichever is less, so that nothing of a leak
+    /// is left beside a word.
     pub fn unexplained(&self, own: usize, other: usize, step: usize, leak: &Leak) -> f64 {
+        let at = step.saturating_sub(self.first);
+        let before = self.left(own, other, at.saturating_sub(NEAR)..at + 1, leak);
+        before.min(self.left(own, other, at..at + NEAR + 1, leak))
+    }
+
+    /// The same over rows, counted from the first that is kept.
+    fn left(&self, own: usize, other: usize, rows: Range<usize>, leak: &Leak) -> f64 {
         let (noise, own, other) = (&self.noise[own], &self.rows[own], &self.rows[other]);
-        let end = (step + NEAR + 1).saturating_sub(self.first).min(own.len());
+        let end = rows.end.min(own.len());
+        let begin = rows.start.min(end);
         let (mut all, mut left) = (0f64, 0f64);
-        let begin = step.saturating_sub(NEAR).saturating_sub(self.first).min(end);
         for (row, bands) in own.range(begin..end).enumerate() {
             let row = begin + row;
             let Some(source) = row.checked_sub(leak.delay) else { continue };

@@ -36,7 +36,7 @@ pub const SPAN_S: f64 = 0.5;
 /// How far below the other channel sound may be its cross-talk, decibels.
 pub const FAINT_DB: f64 = 12.0;
 /// Share of its energy that a leak may leave unexplained for sound to be the leak, once it is known what it does.
-const UNEXPLAINED_MAX: f64 = 0.5;
+const UNEXPLAINED_MAX: f64 = 0.25;
 /// How near a frame has to be to where its channel is not faint to count as its own, seconds.
 pub const EDGE_S: f64 = 0.1;
 /// Length of audio whose quietest mean is a channel's noise, seconds: shorter than a pause between two words.
