@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, Stage};
 use common::job::spec::Channels;
+use common::model::manifest::Tail;
 use common::speech::diarization::Diarization;
 use common::speech::voice::Voice;
 
@@ -140,8 +141,12 @@ impl<'a> Looks<'a> {
     /// Takes what is left, and says what the recording is.
     fn finish(mut self) -> Result<Option<Found>, DeviceError> {
         // What is left is at least the part that two chunks share, or the whole of a short recording.
-        let whole = self.pipeline.geometry().rate_hz as usize;
-        self.recent.resize(self.recent.len().max(whole), 0.0);
+        let geometry = self.pipeline.geometry();
+        let shortest = match self.pipeline.tail() {
+            Tail::TrueLength => geometry.rate_hz as usize,
+            Tail::ZeroPadded => geometry.window,
+        };
+        self.recent.resize(self.recent.len().max(shortest), 0.0);
         self.segment(true);
         while !self.chunks.is_empty() {
             if !self.take_chunk()? {

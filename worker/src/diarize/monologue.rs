@@ -69,7 +69,7 @@ impl Monologue {
     /// Samples between two chunks.
     #[must_use]
     pub fn step(geometry: &Geometry) -> usize {
-        geometry.window - 2 * (MARGIN_S * f64::from(geometry.rate_hz)) as usize
+        geometry.window - 2 * margin(geometry)
     }
 
     /// Looks at who speaks in the next chunk: the masks of its frames, its first sample, and whether it is the last.
@@ -87,7 +87,7 @@ impl Monologue {
         if others > frames_of(OTHERS_S_MAX) {
             return Look::Several;
         }
-        let margin = (MARGIN_S * f64::from(self.geometry.rate_hz)) as usize;
+        let margin = margin(&self.geometry);
         let from = if start == 0 { 0 } else { start + margin };
         let until = if is_last { usize::MAX } else { start + self.geometry.window - margin };
         let middle =
@@ -152,6 +152,11 @@ impl Monologue {
             self.spans.iter().map(|(start, end)| Turn { start: at(*start), end: at(*end), speaker: 0 });
         Some((turns.filter(|turn| turn.end > turn.start).collect(), mean))
     }
+}
+
+/// [`MARGIN_S`] in samples; of short chunks at most a quarter, so that chunks always go on.
+fn margin(geometry: &Geometry) -> usize {
+    ((MARGIN_S * f64::from(geometry.rate_hz)) as usize).min(geometry.window / 4)
 }
 
 /// The known voice that is nearest, and its cosine.

@@ -7,8 +7,7 @@
 //! [`FAINT_DB`] below the other's over the same span. What it holds at a faint step is the other's sound when the
 //! short-time spectra of both correlate beyond doubt over the second around it; from such steps it is learnt how the one
 //! leaks into the other ([`coupling`]), and then it is the other's sound when that leak and the channel's own noise explain
-//! most of it ([`copy`]). A frame is
-//! *foreign* when that is so at every step within [`EDGE_S`] of it. Foreign frames hold no speech of the channel's own,
+//! most of it ([`copy`]). A frame is *foreign* when that is so at every step within [`EDGE_S`] of it. Foreign frames hold no speech of the channel's own,
 //! whatever the segmentation network says. Spans that the recording cuts off do not count; where it cuts off both, all of
 //! it is the span.
 //!
@@ -40,7 +39,7 @@ pub const FAINT_DB: f64 = 12.0;
 /// decibels.
 const FAR_DB: f64 = 20.0;
 /// Share of its energy that a leak may leave unexplained for sound to be the leak, once it is known what it does.
-const UNEXPLAINED_MAX: f64 = 0.5;
+const UNEXPLAINED_MAX: f64 = 0.25;
 /// How near a frame has to be to where its channel is not faint to count as its own, seconds.
 pub const EDGE_S: f64 = 0.1;
 /// Length of audio whose quietest mean is a channel's noise, seconds: shorter than a pause between two words.
@@ -48,7 +47,7 @@ const QUIET_S: f64 = 0.1;
 /// Channels correlate at least this much when they carry the same sound.
 const SAME_CORRELATION: f64 = 0.9;
 
-/// How far what decides about a frame lies behind it at most, samples of 16 kHz in steps of 270.
+/// How far what decides about a frame lies behind it at most, samples: steps of 270 at 16 kHz.
 pub const AHEAD_SAMPLES: usize = 270 * (1 + 6 + copy::HALF + copy::BEHIND + 1);
 
 /// Power of every channel of a recording, in steps of an activity frame: 0.9 MB an hour and channel.
