@@ -7,9 +7,9 @@
 //! [`FAINT_DB`] below the other's over the same span. What it holds at a faint step is the other's sound when the
 //! short-time spectra of both correlate beyond doubt over the second around it; from such steps it is learnt how the one
 //! leaks into the other ([`coupling`]), and then it is the other's sound when that leak and the channel's own noise explain
-//! most of it ([`copy`]). A frame is *foreign* when that is so at every step within [`EDGE_S`] of it. Foreign frames hold no speech of the channel's own,
-//! whatever the segmentation network says. Spans that the recording cuts off do not count; where it cuts off both, all of
-//! it is the span.
+//! most of it, before the step or after it ([`copy`]). A frame is *foreign* when that is so at every step within [`EDGE_S`]
+//! of it. Foreign frames hold no speech of the channel's own, whatever the segmentation network says. Spans that the
+//! recording cuts off do not count; where it cuts off both, all of it is the span.
 //!
 //! Spans of half a second, because two people who talk at once differ by 20 dB for a moment all the time, and hardly ever
 //! for half a second. They begin or end with the step, because then a word of the channel's own lifts the spans of every
@@ -39,7 +39,7 @@ pub const FAINT_DB: f64 = 12.0;
 /// decibels.
 const FAR_DB: f64 = 20.0;
 /// Share of its energy that a leak may leave unexplained for sound to be the leak, once it is known what it does.
-const UNEXPLAINED_MAX: f64 = 0.25;
+const UNEXPLAINED_MAX: f64 = 0.5;
 /// How near a frame has to be to where its channel is not faint to count as its own, seconds.
 pub const EDGE_S: f64 = 0.1;
 /// Length of audio whose quietest mean is a channel's noise, seconds: shorter than a pause between two words.
