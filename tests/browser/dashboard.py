@@ -445,7 +445,9 @@ def with_keys(page: Dashboard, fleet: Fleet, checks: Checks, uri_job: str, shots
     page.wait_for("document.getElementById('ask').open")
     page.type("#ask-key", texts["writer"])
     page.press("Enter")
-    page.wait_for("document.getElementById('link').dataset.state === 'live' && document.querySelectorAll('#dead-table tbody tr').length > 0")
+    # Only once the dialog is closed has the new key been taken; until then the page shows what the old one saw.
+    page.wait_for("document.getElementById('link').dataset.state === 'live' && !document.getElementById('ask').open")
+    page.wait_for("document.querySelectorAll('#dead-table tbody tr').length > 0")
     page.press_on("#dead-table tbody tr button:not([hidden])")
     page.wait_for("/ is [a-z]+ again/.test(document.getElementById('live').textContent)")
     checks.that(all(address.startswith(url + "/v1/") for address in page.keyed) and page.keyed, f"the key went elsewhere: {page.keyed[:3]}")

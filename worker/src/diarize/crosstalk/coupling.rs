@@ -4,7 +4,7 @@ use super::copy::{BANDS, DELAY_MAX, Leak};
 
 /// Correlation from which a faint channel's sound is a copy beyond doubt. Of the instants at which people talk at once on
 /// channels that do not leak, 98 % lie below 0.6.
-pub(super) const CERTAIN: f64 = 0.7;
+const CERTAIN: f64 = 0.7;
 /// Steps of certainty after which what is known of the leak is believed: half a second.
 const STEPS_MIN: u32 = 30;
 /// Share of the instants at which the channel is faint that have to be certain: chance alone makes 1 %.

@@ -38,6 +38,8 @@ pub const FAINT_DB: f64 = 12.0;
 /// How far below the other channel sound is taken for a copy by half a second of likeness, while the leak is not known yet,
 /// decibels.
 const FAR_DB: f64 = 20.0;
+/// Correlation from which that half second is a copy: more than over a second, since it is like by chance more often.
+const CERTAIN_AFTER: f64 = 0.8;
 /// Share of its energy that a leak may leave unexplained for sound to be the leak, once it is known what it does.
 const UNEXPLAINED_MAX: f64 = 0.5;
 /// How near a frame has to be to where its channel is not faint to count as its own, seconds.
@@ -194,7 +196,7 @@ impl Levels {
                     Some(leak) => self.bands.unexplained(own, other, at, &leak) < UNEXPLAINED_MAX,
                     None => {
                         let far = level < 10f64.powf(-FAR_DB / 10.0);
-                        certain || (far && self.bands.likeness_after(own, other, at) > coupling::CERTAIN)
+                        certain || (far && self.bands.likeness_after(own, other, at) > CERTAIN_AFTER)
                     }
                 };
             }
