@@ -455,6 +455,8 @@ def with_keys(page: Dashboard, fleet: Fleet, checks: Checks, uri_job: str, shots
     server.kill()
     server.wait()
     page.wait_for("document.getElementById('link').dataset.state === 'lost'")
+    # The next try, which is told of, comes a moment after the loss.
+    page.wait_for("/trying again/.test(document.getElementById('notice').textContent)")
     checks.that("trying again" in page.text("#notice") and page.seen("#notice button"), "a lost connection is not told")
     look(page, checks, "lost connection")
     if shots:

@@ -88,6 +88,8 @@ byId('forget').addEventListener('click', () => {
 let noticeTimer = 0;
 function trouble(error) {
   if (error.name === 'AbortError' || error.status === 401) return;
+  // A lost connection is told already, with the way back: what fails because of it must not hide that.
+  if (byId('link').dataset.state === 'lost') return;
   notice(error.message || String(error), false);
 }
 function notice(text, again) {
