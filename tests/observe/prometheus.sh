@@ -76,10 +76,10 @@ above() { python3 -c 'import sys; sys.exit(not float(sys.argv[1] or "nan") > flo
 firing() { is "ALERTS{alertname=\"$1\",alertstate=\"firing\"}" 1; }
 quiet() { [[ -z $(value 'ALERTS{alertstate="firing"}') ]]; }
 check 'every target is up' until_true 30 is 'count(up == 1)' 3
-check 'the rules are loaded' is 'count(count by (alertname) (ALERTS)) or vector(0)' 0
-rules=$(curl -fsS "http://127.0.0.1:$web/api/v1/rules" | grep -o '"health":"ok"' | wc -l)
-say "        rules that Prometheus evaluates without an error: $rules"
-check 'all of them' test "$rules" = "$(grep -c 'alert:' "$deploy/alerts/rollcall.yaml")"
+# A rule is of unknown health until its group's first turn; whether an alert waits meanwhile depends on what was up first.
+expected=$(grep -c 'alert:' "$deploy/alerts/rollcall.yaml")
+sound() { [[ $(curl -fsS "http://127.0.0.1:$web/api/v1/rules" | grep -o '"health":"ok"' | wc -l) == "$expected" ]]; }
+check "all $expected rules are loaded and evaluated without an error" until_true 30 sound
 check 'two workers are alive' until_true 20 is 'max(rollcall_workers_alive)' 2
 
 say '        60 jobs'
