@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -235,17 +236,19 @@ impl Heard {
     }
 }
 
-fn listen(
-    bench: &Workbench,
-    pipeline: &Pipeline,
-    audio: OpenAudio,
+/// Goes through a recording, block by block, for as long as `take` continues with how many samples it has heard; gives
+/// the time that decoding took.
+///
+/// # Errors
+/// When the audio fails, the job has to stop, or `take` fails.
+pub(crate) fn each_block(
+    stream: &mut AudioStream,
+    rate_hz: u32,
     watch: &dyn Watch,
-) -> Result<Heard, Failure> {
-    let OpenAudio { mut stream, sha256 } = audio;
+    mut take: impl FnMut(&mut Vec<Vec<f32>>) -> Result<ControlFlow<(), usize>, Failure>,
+) -> Result<Duration, Failure> {
     let total_s = stream.info().declared_duration_s;
-    let mut listener = Listener::new(&bench.device, pipeline, stream.outputs());
-    let mut decode = Duration::ZERO;
-    let mut block = Vec::new();
+    let (mut decode, mut block) = (Duration::ZERO, Vec::new());
     loop {
         if let Some(stopped) = watch.stop() {
             return Err(stopped);
@@ -254,12 +257,26 @@ fn listen(
         let more = stream.next_block(&mut block).map_err(|e| e.to_failure())?;
         decode += started.elapsed();
         if !more {
-            break;
+            return Ok(decode);
         }
-        listener.push(&mut block).map_err(device_failure)?;
-        let audio_s = listener.samples() as f64 / f64::from(pipeline.geometry().rate_hz);
+        let ControlFlow::Continue(heard) = take(&mut block)? else { return Ok(decode) };
+        let audio_s = heard as f64 / f64::from(rate_hz);
         watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
     }
+}
+
+fn listen(
+    bench: &Workbench,
+    pipeline: &Pipeline,
+    audio: OpenAudio,
+    watch: &dyn Watch,
+) -> Result<Heard, Failure> {
+    let OpenAudio { mut stream, sha256 } = audio;
+    let mut listener = Listener::new(&bench.device, pipeline, stream.outputs());
+    let decode = each_block(&mut stream, pipeline.geometry().rate_hz, watch, |block| {
+        listener.push(block).map_err(device_failure)?;
+        Ok(ControlFlow::Continue(listener.samples()))
+    })?;
     let (seen, levels, engine) = listener.finish().map_err(device_failure)?;
     Ok(Heard { seen, levels, decode, engine, ..Heard::of(&stream, sha256, pipeline) })
 }

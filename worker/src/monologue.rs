@@ -2,9 +2,10 @@
 //! the way through the audio. What it costs where it does not hold: the looks up to the first that disagrees.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
-use common::job::failure::{Failure, Stage};
+use common::job::failure::Failure;
 use common::job::spec::Channels;
 use common::model::manifest::Tail;
 use common::speech::diarization::Diarization;
@@ -15,7 +16,7 @@ use crate::batch::plan::Network;
 use crate::device::handle::{DeviceError, Rows, Ticket};
 use crate::diarize::monologue::{Look, Monologue};
 use crate::diarize::pipeline::{Diarized, EmbeddingPlan, Pipeline};
-use crate::job::{Progress, Request, Watch, device_failure, open_stream};
+use crate::job::{Request, Watch, device_failure, each_block, open_stream};
 use crate::observe::EngineTime;
 use crate::workbench::Workbench;
 
@@ -54,26 +55,16 @@ pub fn listen(
         return Ok(None);
     }
     let mut stream = open_stream(bench, request)?;
-    let total_s = stream.info().declared_duration_s;
     let mut looks = Looks::new(bench, pipeline, plan.window(), known);
-    let mut block = Vec::new();
-    loop {
-        if let Some(stopped) = watch.stop() {
-            return Err(stopped);
-        }
-        let started = Instant::now();
-        let more = stream.next_block(&mut block).map_err(|e| e.to_failure())?;
-        looks.decode += started.elapsed();
-        if !more {
-            break;
-        }
-        if !looks.push(&block[0]).map_err(device_failure)? {
-            return Ok(None);
-        }
-        let audio_s = looks.heard as f64 / f64::from(pipeline.geometry().rate_hz);
-        watch.progress(Progress { stage: Stage::Segmentation, audio_s, total_s });
+    let mut agreed = true;
+    let decode = each_block(&mut stream, pipeline.geometry().rate_hz, watch, |block| {
+        agreed = looks.push(&block[0]).map_err(device_failure)?;
+        Ok(if agreed { ControlFlow::Continue(looks.heard) } else { ControlFlow::Break(()) })
+    })?;
+    if !agreed {
+        return Ok(None);
     }
-    Ok(looks.finish().map_err(device_failure)?.map(|found| Fast { found, stream }))
+    Ok(looks.finish(decode).map_err(device_failure)?.map(|found| Fast { found, stream }))
 }
 
 /// Looks under way.
@@ -90,7 +81,6 @@ struct Looks<'a> {
     /// Chunks that are segmented: their first sample, whether they are the last.
     chunks: VecDeque<(usize, bool, Rows, Ticket)>,
     windows: VecDeque<Ticket>,
-    decode: Duration,
     engine: EngineTime,
 }
 
@@ -109,7 +99,6 @@ impl<'a> Looks<'a> {
             heard: 0,
             chunks: VecDeque::new(),
             windows: VecDeque::new(),
-            decode: Duration::ZERO,
             engine: EngineTime::default(),
         }
     }
@@ -139,7 +128,7 @@ impl<'a> Looks<'a> {
     }
 
     /// Takes what is left, and says what the recording is.
-    fn finish(mut self) -> Result<Option<Found>, DeviceError> {
+    fn finish(mut self, decode: Duration) -> Result<Option<Found>, DeviceError> {
         // What is left is at least the part that two chunks share, or the whole of a short recording.
         let geometry = self.pipeline.geometry();
         let shortest = match self.pipeline.tail() {
@@ -162,7 +151,7 @@ impl<'a> Looks<'a> {
         // Turns of one speaker do not overlap, so they are exclusive as well.
         let Ok(diarization) = Diarization::new(turns.clone(), turns) else { return Ok(None) };
         let diarized = Diarized { diarization, centroids: vec![voice] };
-        Ok(Some(Found { diarized, decode: self.decode, engine: self.engine }))
+        Ok(Some(Found { diarized, decode, engine: self.engine }))
     }
 
     fn segment(&mut self, is_last: bool) {

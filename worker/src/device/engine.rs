@@ -102,3 +102,27 @@ pub enum EngineError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+/// Refuses an output of another shape than the manifest promises; `None` stands for any length.
+///
+/// # Errors
+/// [`EngineError::OutputShape`].
+pub(super) fn check_shape(
+    network: &'static str,
+    found: &[i64],
+    expected: &[Option<usize>],
+) -> Result<(), EngineError> {
+    let right = |(found, expected): (&i64, &Option<usize>)| expected.is_none_or(|n| *found == n as i64);
+    if found.len() == expected.len() && found.iter().zip(expected).all(right) {
+        return Ok(());
+    }
+    let axes: Vec<String> =
+        expected.iter().map(|n| n.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
+    let expected = format!("[{}]", axes.join(", "));
+    Err(EngineError::OutputShape { network, found: found.to_vec(), expected })
+}
+
+/// A shape without axes of length 1 behind the second: some networks keep one behind the embedding.
+pub(super) fn squeezed(shape: &[i64]) -> Vec<i64> {
+    shape.iter().enumerate().filter(|(axis, n)| *axis < 2 || **n != 1).map(|(_, n)| *n).collect()
+}

@@ -7,18 +7,20 @@
 use common::model::manifest::{EmbeddingKind, Manifest};
 use ort::environment::Environment;
 
-use super::board::{Address, Board, Launch};
+use super::board::{Board, Launch};
+use super::desk::{Batched, Desk, Rows, Stage};
 use super::locals::FrameLevel;
 use super::memory::Growing;
-use super::network::{Network, Shape};
+use super::network::Network;
 use super::rungs::Rungs;
-use super::staging::Upload;
 use super::windows::Windowed;
 use crate::batch::plan::Limits;
 use crate::device::bundle::Bundle;
-use crate::device::engine::{Engine, EngineError};
+use crate::device::engine::{Engine, EngineError, check_shape};
 use crate::device::ort::engine::StartError;
 use crate::diarize::powerset::Powerset;
+
+const SEGMENTATION: &str = "segmentation";
 
 /// Runs a bundle's networks on a card, in the calling thread.
 pub struct CudaEngine<B: Board> {
@@ -27,23 +29,6 @@ pub struct CudaEngine<B: Board> {
     embedder: Embedder,
     stage: Stage,
     board: B,
-}
-
-/// What both networks use, in turn.
-#[derive(Default)]
-pub(super) struct Stage {
-    upload: Upload,
-    samples: Growing,
-    starts: Growing,
-}
-
-/// Rows on the board.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
-    /// Their samples.
-    pub samples: Address,
-    /// Where each begins.
-    pub starts: Address,
 }
 
 /// The segmentation network.
@@ -62,150 +47,34 @@ enum Embedder {
     FrameLevel(Box<FrameLevel>),
 }
 
-impl Stage {
-    /// Sends rows; `count` of them are there afterwards, padding included.
-    pub fn send<B: Board>(
-        &mut self,
-        board: &mut B,
-        network: &'static str,
-        rows: &[&[f32]],
-        count: usize,
-    ) -> Result<Rows, EngineError> {
-        let failed = |error: super::board::BoardError| error.of_batch(network, rows.len());
-        self.upload.plan(rows, count);
-        let samples = self.samples.room(board, self.upload.values).map_err(failed)?;
-        let starts = self.starts.room(board, count).map_err(failed)?;
-        board.upload(samples, rows, &self.upload).map_err(failed)?;
-        board.write_ints(starts, &self.upload.starts).map_err(failed)?;
-        Ok(Rows { samples, starts })
+impl Batched for Segmentation {
+    fn rungs(&mut self) -> &mut Rungs {
+        &mut self.rungs
     }
 
-    /// Gives its memory back.
-    pub fn release(&mut self, board: &mut impl Board) {
-        self.samples.release(board);
-        self.starts.release(board);
+    fn forget(&mut self, board: &mut impl Board) {
+        self.network.forget(board);
+        self.input.release(board);
     }
-
-    /// Sends rows one behind the other, each whole.
-    pub fn send_whole<B: Board>(
-        &mut self,
-        board: &mut B,
-        network: &'static str,
-        to: &mut Growing,
-        rows: &[&[f32]],
-        count: usize,
-    ) -> Result<Address, EngineError> {
-        let failed = |error: super::board::BoardError| error.of_batch(network, rows.len());
-        self.upload.whole(rows, count);
-        let at = to.room(board, self.upload.values).map_err(failed)?;
-        board.upload(at, rows, &self.upload).map_err(failed)?;
-        Ok(at)
-    }
-}
-
-impl Stage {
-    /// Sends numbers to a place that has room for them.
-    pub fn send_to<B: Board>(
-        &mut self,
-        board: &mut B,
-        network: &'static str,
-        to: Address,
-        values: &[f32],
-    ) -> Result<(), EngineError> {
-        self.upload.whole(&[values], 1);
-        board.upload(to, &[values], &self.upload).map_err(|error| error.of_batch(network, 1))
-    }
-}
-
-/// The batch that `rows` rows of a length run in: padded to a fixed shape when it is the usual length.
-pub(super) fn batch_of(rungs: Rungs, rows: usize, usual: bool) -> (usize, Shape) {
-    if usual { (rungs.of(rows), Shape::Fixed) } else { (rows, Shape::Odd) }
-}
-
-/// Reads the first rows of an output and refuses numbers that are none.
-pub(super) fn take<B: Board>(
-    board: &mut B,
-    network: &'static str,
-    from: Address,
-    values: usize,
-    out: &mut Vec<f32>,
-) -> Result<(), EngineError> {
-    let before = out.len();
-    board.read(from, values, out).map_err(|error| error.of_batch(network, 1))?;
-    if out[before..].iter().all(|value| value.is_finite()) {
-        Ok(())
-    } else {
-        Err(EngineError::NotFinite { network })
-    }
-}
-
-/// Whether a batch found no memory; what was taken for it has to go back then.
-pub(super) fn starved(outcome: &Result<(), EngineError>) -> bool {
-    matches!(outcome, Err(EngineError::OutOfMemory { .. }))
-}
-
-/// Runs rows batch by batch, no batch larger than memory allows; a batch that finds none halves those to come.
-pub(super) fn in_batches(
-    rungs: &mut Rungs,
-    rows: usize,
-    usual: bool,
-    mut run: impl FnMut(std::ops::Range<usize>, usize, Shape) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
-    let mut done = 0;
-    while done < rows {
-        let end = rows.min(done + rungs.full());
-        let (count, shape) = batch_of(*rungs, end - done, usual);
-        match run(done..end, count, shape) {
-            Ok(()) => done = end,
-            Err(EngineError::OutOfMemory { .. }) => {
-                rungs.halve(count);
-                return Err(EngineError::OutOfMemory { rows: end - done });
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl Segmentation {
     fn run<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         rows: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        const LABEL: &str = "segmentation";
         let length = rows.first().map_or(0, |row| row.len());
         let usual = length == self.window;
-        let Self { network, rungs, input, frames, classes, .. } = self;
-        let outcome = in_batches(rungs, rows.len(), usual, |range, count, shape| {
-            let rows = &rows[range];
-            let sent = stage.send(board, LABEL, rows, count)?;
-            let failed = |error: super::board::BoardError| error.of_batch(LABEL, rows.len());
-            let at = input.room(board, count * length).map_err(failed)?;
-            let Rows { samples, starts } = sent;
-            let gather = Launch::Gather { samples, starts, out: at, rows: count, length };
-            board.launch(&gather).map_err(failed)?;
-            network.run(board, &[(at, &[count, 1, length])], length, shape, |board, found, at| {
-                let right = found.len() == 3
-                    && found[0] == count as i64
-                    && found[2] == *classes as i64
-                    && (!usual || found[1] == *frames as i64);
-                if !right {
-                    let expected = format!("[{count}, {frames}, {classes}]");
-                    let found = found.to_vec();
-                    return Err(EngineError::OutputShape { network: LABEL, found, expected });
-                }
-                take(board, LABEL, at, rows.len() * found[1] as usize * *classes, out)
+        desk.in_batches(self, usual, |this, desk, range, (count, shape)| {
+            let at = desk.gather(&rows[range], count, &mut this.input)?;
+            let (frames, classes) = (usual.then_some(this.frames), this.classes);
+            this.network.run(desk, &[(at, &[count, 1, length])], length, shape, |desk, found, at| {
+                check_shape(desk.network, found, &[Some(count), frames, Some(classes)])?;
+                desk.take(at, desk.rows * found[1] as usize * classes, out)
             })
-        });
-        if starved(&outcome) {
-            network.forget(board);
-            input.release(board);
-            stage.release(board);
-        }
-        outcome
+        })
     }
 }
 
@@ -222,8 +91,7 @@ impl<B: Board> CudaEngine<B> {
     ) -> Result<Self, StartError> {
         let m: &Manifest = &bundle.manifest;
         let s = &m.segmentation;
-        let file = ("segmentation", s.file.as_str());
-        let network = Network::open(&mut board, environment, bundle, file, None, None)?;
+        let network = Network::open(&mut board, environment, bundle, &s.file, None, None)?;
         let embedding_rows = Rungs::new(limits.embedding_rows_max);
         let embedder = match &m.embedding.kind {
             EmbeddingKind::Windowed { .. } => {
@@ -316,12 +184,19 @@ impl<B: Board> CudaEngine<B> {
         }
     }
 
+    fn desk(&mut self, network: &'static str, rows: usize) -> Desk<'_, B> {
+        Desk::new(&mut self.board, &mut self.stage, network, rows)
+    }
+
+    /// The frame-level network, and a desk for a part of it.
     fn frame_level(
         &mut self,
         network: &'static str,
-    ) -> Result<(&mut FrameLevel, &mut Stage, &mut B), EngineError> {
+        rows: usize,
+    ) -> Result<(&mut FrameLevel, Desk<'_, B>), EngineError> {
+        let desk = Desk::new(&mut self.board, &mut self.stage, network, rows);
         match &mut self.embedder {
-            Embedder::FrameLevel(embedder) => Ok((embedder, &mut self.stage, &mut self.board)),
+            Embedder::FrameLevel(embedder) => Ok((embedder, desk)),
             Embedder::Windowed(_) => Err(EngineError::NoSuchNetwork { network }),
         }
     }
@@ -336,16 +211,14 @@ impl<B: Board> CudaEngine<B> {
         (frames, bins): (usize, usize),
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        const LABEL: &str = "features";
-        let failed = |error: super::board::BoardError| error.of_batch(LABEL, rows.len());
-        let sent = self.stage.send(&mut self.board, LABEL, rows, rows.len())?;
+        let mut desk = self.desk("features", rows.len());
+        let Rows { samples, starts } = desk.send(rows, rows.len())?;
         let values = rows.len() * frames * bins;
-        let at = self.board.allocate(values).map_err(failed)?;
-        let Rows { samples, starts } = sent;
+        let mut features = Growing::default();
+        let at = desk.room(&mut features, values)?;
         let fbank = Launch::Fbank { samples, starts, out: at, rows: rows.len(), frames };
-        let outcome = self.board.launch(&fbank).map_err(failed);
-        let outcome = outcome.and_then(|()| take(&mut self.board, LABEL, at, values, out));
-        self.board.release(at);
+        let outcome = desk.launch(&fbank).and_then(|()| desk.take(at, values, out));
+        features.release(desk.board);
         outcome
     }
 
@@ -357,12 +230,14 @@ impl<B: Board> CudaEngine<B> {
 
 impl<B: Board> Engine for CudaEngine<B> {
     fn segment(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
-        self.segmentation.run(&mut self.board, &mut self.stage, rows, out)
+        let desk = Desk::new(&mut self.board, &mut self.stage, SEGMENTATION, rows.len());
+        self.segmentation.run(desk, rows, out)
     }
 
     fn embed(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
+        let desk = Desk::new(&mut self.board, &mut self.stage, "embedding", rows.len());
         match &mut self.embedder {
-            Embedder::Windowed(network) => network.embed(&mut self.board, &mut self.stage, rows, out),
+            Embedder::Windowed(network) => network.embed(desk, rows, out),
             Embedder::FrameLevel(_) => Err(EngineError::NoSuchNetwork { network: "windowed" }),
         }
     }
@@ -373,18 +248,18 @@ impl<B: Board> Engine for CudaEngine<B> {
         weights: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        let (network, stage, board) = self.frame_level("frame-level")?;
-        network.embed_locals(board, stage, rows, weights, out)
+        let (network, desk) = self.frame_level("trunk", rows.len())?;
+        network.embed_locals(desk, rows, weights, out)
     }
 
     fn trunk(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
-        let (network, stage, board) = self.frame_level("trunk")?;
-        network.trunk(board, stage, rows, out)
+        let (network, desk) = self.frame_level("trunk", rows.len())?;
+        network.trunk(desk, rows, out)
     }
 
     fn pool(&mut self, rows: &[&[f32]], weights: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
-        let (network, stage, board) = self.frame_level("pooling")?;
-        network.pool(board, stage, rows, weights, out)
+        let (network, desk) = self.frame_level("pooling", rows.len())?;
+        network.pool(desk, rows, weights, out)
     }
 
     fn idle(&mut self) {

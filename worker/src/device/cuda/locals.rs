@@ -3,18 +3,16 @@
 use common::model::manifest::EmbeddingKind;
 use ort::environment::Environment;
 
-use super::board::{Board, BoardError, Launch};
-use super::engine::{Rows, Stage, in_batches, starved, take};
+use super::board::Board;
+use super::desk::{Batched, Desk};
 use super::memory::Growing;
-use super::network::{Network, Shape};
-use super::pooling::{Axes, Pooling, TrunkOutput};
+use super::network::Network;
+use super::pooling::{Axes, POOLING, Pooling, TrunkOutput};
 use super::rungs::Rungs;
 use crate::device::bundle::Bundle;
-use crate::device::engine::EngineError;
+use crate::device::engine::{EngineError, check_shape};
 use crate::device::ort::engine::StartError;
 use crate::diarize::fbank::Fbank;
-
-const TRUNK: &str = "trunk";
 
 /// See the module.
 pub(super) struct FrameLevel {
@@ -26,6 +24,18 @@ pub(super) struct FrameLevel {
     fbank: Fbank,
     pub rungs: Rungs,
     features: Growing,
+}
+
+impl Batched for FrameLevel {
+    fn rungs(&mut self) -> &mut Rungs {
+        &mut self.rungs
+    }
+
+    fn forget(&mut self, board: &mut impl Board) {
+        self.trunk.forget(board);
+        self.pooling.release(board);
+        self.features.release(board);
+    }
 }
 
 impl FrameLevel {
@@ -50,7 +60,7 @@ impl FrameLevel {
         };
         let full = (m.segmentation.window_samples as usize, *trunk_steps as usize);
         Ok(Self {
-            trunk: Network::open(board, environment, bundle, (TRUNK, trunk_file), None, None)?,
+            trunk: Network::open(board, environment, bundle, trunk_file, None, None)?,
             pooling: Pooling::load(board, environment, bundle, head_file, (axes, full.1))?,
             channels: axes.channels,
             full,
@@ -63,8 +73,7 @@ impl FrameLevel {
     /// Features of each chunk, centred over the chunk; trunk; pooling.
     pub fn embed_locals<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         rows: &[&[f32]],
         weights: &[&[f32]],
         out: &mut Vec<f32>,
@@ -72,80 +81,47 @@ impl FrameLevel {
         let samples = rows.first().map_or(0, |row| row.len());
         let (bins, frames) = (self.fbank.bins(), self.fbank.frames(samples));
         let usual = samples == self.full.0;
-        let mut rungs = self.rungs;
-        let outcome = in_batches(&mut rungs, rows.len(), usual, |range, count, shape| {
-            let (rows, weights) = (&rows[range.clone()], &weights[range]);
-            let failed = |error: BoardError| error.of_batch(TRUNK, rows.len());
-            let Rows { samples, starts } = stage.send(board, TRUNK, rows, count)?;
-            let at = self.features.room(board, count * frames * bins).map_err(failed)?;
-            let fbank = Launch::Fbank { samples, starts, out: at, rows: count, frames };
-            board.launch(&fbank).map_err(failed)?;
-            let centre = Launch::Centre { from: at, out: at, rows: count, frames, transposed: false };
-            board.launch(&centre).map_err(failed)?;
-            let (channels, full_steps) = (self.channels, self.full.1);
-            let Self { trunk, pooling, .. } = self;
-            trunk.run(board, &[(at, &[count, frames, bins])], frames, shape, |board, found, at| {
-                let right = found.len() == 3
-                    && found[0] == count as i64
-                    && found[1] == channels as i64
-                    && (!usual || found[2] == full_steps as i64);
-                if !right {
-                    return Err(trunk_shape(count, channels, &full_steps.to_string(), found));
-                }
+        desk.in_batches(self, usual, |this, desk, range, (count, shape)| {
+            let given = [count, frames, bins];
+            let at = desk.features(&rows[range.clone()], given, &mut this.features, None)?;
+            let expected = [Some(count), Some(this.channels), usual.then_some(this.full.1)];
+            let Self { trunk, pooling, .. } = this;
+            trunk.run(desk, &[(at, &given)], frames, shape, |desk, found, at| {
+                check_shape(desk.network, found, &expected)?;
                 let trunk = TrunkOutput { at, count, steps: found[2] as usize, shape };
-                pooling.run(board, stage, trunk, weights, out)
+                pooling.run(desk.next(POOLING), trunk, &weights[range], out)
             })
-        });
-        self.rungs = rungs;
-        if starved(&outcome) {
-            self.trunk.forget(board);
-            self.pooling.release(board);
-            self.features.release(board);
-            stage.release(board);
-        }
-        outcome
+        })
     }
 
     /// Trunk output of rows of features.
     pub fn trunk<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         rows: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        let bins = self.fbank.bins();
+        let (bins, channels) = (self.fbank.bins(), self.channels);
         let frames = rows.first().map_or(0, |row| row.len()) / bins;
-        let channels = self.channels;
-        for rows in rows.chunks(self.rungs.full()) {
-            let at = stage.send_whole(board, TRUNK, &mut self.features, rows, rows.len())?;
-            let given = [rows.len(), frames, bins];
-            self.trunk.run(board, &[(at, &given)], frames, Shape::Odd, |board, found, at| {
-                if found.len() != 3 || found[0] != rows.len() as i64 || found[1] != channels as i64 {
-                    return Err(trunk_shape(rows.len(), channels, "steps", found));
-                }
-                take(board, TRUNK, at, rows.len() * channels * found[2] as usize, out)
-            })?;
-        }
-        Ok(())
+        desk.in_batches(self, false, |this, desk, range, (count, shape)| {
+            let at = desk.send_whole(&mut this.features, &rows[range], count)?;
+            this.trunk.run(desk, &[(at, &[count, frames, bins])], frames, shape, |desk, found, at| {
+                check_shape(desk.network, found, &[Some(count), Some(channels), None])?;
+                desk.take(at, count * channels * found[2] as usize, out)
+            })
+        })
     }
 
     /// Embeddings of rows of trunk output.
     pub fn pool<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         rows: &[&[f32]],
         weights: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        let most = self.rungs.full();
-        let mut batches = rows.chunks(most).zip(weights.chunks(most));
-        batches.try_for_each(|(rows, weights)| self.pooling.of_rows(board, stage, rows, weights, out))
+        desk.in_batches(self, false, |this, desk, range, _| {
+            this.pooling.of_rows(desk, &rows[range.clone()], &weights[range], out)
+        })
     }
-}
-
-fn trunk_shape(rows: usize, channels: usize, steps: &str, found: &[i64]) -> EngineError {
-    let expected = format!("[{rows}, {channels}, {steps}]");
-    EngineError::OutputShape { network: TRUNK, found: found.to_vec(), expected }
 }

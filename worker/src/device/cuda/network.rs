@@ -5,6 +5,7 @@ use ort::session::{RunOptions, Session};
 
 use super::binding::{Binding, Output, Port};
 use super::board::{Address, Board};
+use super::desk::Desk;
 use super::memory::Buffer;
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
@@ -12,8 +13,6 @@ use crate::device::ort::engine::StartError;
 
 /// A network, and the shapes that it was run with before.
 pub(super) struct Network {
-    /// What errors call it.
-    label: &'static str,
     session: Session,
     options: RunOptions,
     inputs: Vec<String>,
@@ -49,7 +48,7 @@ impl Network {
         board: &mut impl Board,
         environment: &Environment,
         bundle: &Bundle,
-        (label, file): (&'static str, &str),
+        file: &str,
         lengths: Option<&String>,
         output: Option<&String>,
     ) -> Result<Self, StartError> {
@@ -71,45 +70,44 @@ impl Network {
         let mut options = RunOptions::new().map_err(refused)?;
         // Whoever reads the output waits for it.
         options.disable_device_sync().map_err(refused)?;
-        Ok(Self { label, session, options, inputs, output, lengths: lengths.cloned(), fixed: Vec::new() })
+        Ok(Self { session, options, inputs, output, lengths: lengths.cloned(), fixed: Vec::new() })
     }
 
     /// Runs it over `given`, in the order of its inputs, and lets `then` use its output, `[shape]` at an address. `length`
     /// is what a network that wants lengths is told.
     pub fn run<B: Board>(
         &mut self,
-        board: &mut B,
+        desk: &mut Desk<'_, B>,
         given: &[Given<'_>],
         length: usize,
         shape: Shape,
-        then: impl FnOnce(&mut B, &[i64], Address) -> Result<(), EngineError>,
+        then: impl FnOnce(&mut Desk<'_, B>, &[i64], Address) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let rows = given.first().map_or(0, |(_, shape)| shape[0]);
         let same = |fixed: &Fixed| {
             fixed.inputs.iter().map(|(at, shape)| (*at, shape.as_slice())).eq(given.iter().copied())
         };
         if shape == Shape::Fixed
             && let Some(fixed) = self.fixed.iter().find(|fixed| same(fixed))
         {
-            board.running(true);
+            desk.board.running(true);
             let outcome = fixed.binding.run(&mut self.session, &self.options);
-            board.running(false);
-            outcome.map_err(|error| board.explain(self.label, rows, error))?;
-            return then(board, &fixed.shape, fixed.output.at);
+            desk.board.running(false);
+            outcome.map_err(|error| desk.explain(error))?;
+            return then(desk, &fixed.shape, fixed.output.at);
         }
-        let theirs = Output::Theirs(&self.output);
-        let binding =
-            self.bind(board, given, length, theirs).map_err(|e| board.explain(self.label, rows, e))?;
+        let binding = self
+            .bind(desk.board, given, length, Output::Theirs(&self.output))
+            .map_err(|error| desk.explain(error))?;
         let mut found = Vec::new();
-        board.running(true);
+        desk.board.running(true);
         let outcome = binding.run_free(&mut self.session, &self.options, |shape, at| {
             found = shape.to_vec();
-            then(board, shape, at)
+            then(desk, shape, at)
         });
-        board.running(false);
-        outcome.map_err(|error| board.explain(self.label, rows, error))??;
+        desk.board.running(false);
+        outcome.map_err(|error| desk.explain(error))??;
         if shape == Shape::Fixed {
-            self.keep(board, given, length, found)?;
+            self.keep(desk, given, length, found)?;
         }
         Ok(())
     }
@@ -117,32 +115,30 @@ impl Network {
     /// Prepares for running the same shape, in the same place, again.
     fn keep<B: Board>(
         &mut self,
-        board: &mut B,
+        desk: &mut Desk<'_, B>,
         given: &[Given<'_>],
         length: usize,
         shape: Vec<i64>,
     ) -> Result<(), EngineError> {
-        let rows = given.first().map_or(0, |(_, shape)| shape[0]);
         // A buffer that has moved leaves its bindings behind.
         let stale = |fixed: &Fixed| {
             fixed.inputs.iter().zip(given).any(|((at, shape), new)| shape == new.1 && *at != new.0)
         };
         while let Some(at) = self.fixed.iter().position(stale) {
-            board.release(self.fixed.swap_remove(at).output.at);
+            desk.board.release(self.fixed.swap_remove(at).output.at);
         }
         let lengths: Vec<usize> = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-        let output =
-            Buffer::new(board, lengths.iter().product()).map_err(|e| e.of_batch(self.label, rows))?;
+        let output = Buffer::new(desk.board, lengths.iter().product()).map_err(|error| desk.error(error))?;
         let ours = Output::Ours(Port { name: &self.output, shape: &lengths, at: output.at });
-        match self.bind(board, given, length, ours) {
+        match self.bind(desk.board, given, length, ours) {
             Ok(binding) => {
                 let inputs = given.iter().map(|(at, shape)| (*at, shape.to_vec())).collect();
                 self.fixed.push(Fixed { inputs, binding, output, shape });
                 Ok(())
             }
             Err(error) => {
-                board.release(output.at);
-                Err(board.explain(self.label, rows, error))
+                desk.board.release(output.at);
+                Err(desk.explain(error))
             }
         }
     }

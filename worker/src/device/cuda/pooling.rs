@@ -2,13 +2,13 @@
 
 use ort::environment::Environment;
 
-use super::board::{Address, Board, BoardError, Launch, PoolSizes};
-use super::engine::{Stage, take};
+use super::board::{Address, Board, Launch, PoolSizes};
+use super::desk::{Desk, Stage};
 use super::head::{Dense, frame_of_steps};
 use super::memory::{Buffer, Growing};
 use super::network::{Network, Shape};
 use crate::device::bundle::Bundle;
-use crate::device::engine::EngineError;
+use crate::device::engine::{EngineError, check_shape};
 use crate::device::ort::engine::StartError;
 use crate::diarize::masks::to_steps;
 
@@ -59,7 +59,7 @@ impl Pooling {
         (axes, steps): (Axes, usize),
     ) -> Result<Self, StartError> {
         let mut pooling = Self {
-            head: Network::open(board, environment, bundle, (POOLING, file), None, None)?,
+            head: Network::open(board, environment, bundle, file, None, None)?,
             dense: None,
             axes,
             features: Growing::default(),
@@ -69,7 +69,8 @@ impl Pooling {
             frame_of: (Growing::default(), (0, 0)),
             steps: Vec::new(),
         };
-        let content = std::fs::read(bundle.file(file)).unwrap_or_default();
+        let content = std::fs::read(bundle.file(file))
+            .map_err(|source| StartError::Device { source: Box::new(source) })?;
         let dense = Dense::of(&content, axes.channels, axes.dimension);
         match dense.filter(|_| axes.speakers <= SPEAKERS_MAX) {
             None => {
@@ -89,16 +90,16 @@ impl Pooling {
         dense: &Dense,
         steps: usize,
     ) -> Result<(), EngineError> {
-        let failed = |error: BoardError| error.of_batch(POOLING, 1);
         let mut stage = Stage::default();
-        let mut send = |board: &mut B, values: &[f32]| -> Result<Buffer, EngineError> {
-            let buffer = Buffer::new(board, values.len()).map_err(failed)?;
-            stage.send_to(board, POOLING, buffer.at, values)?;
+        let mut desk = Desk::new(board, &mut stage, POOLING, 2);
+        let mut send = |values: &[f32]| -> Result<Buffer, EngineError> {
+            let buffer = Buffer::new(desk.board, values.len()).map_err(|error| desk.error(error))?;
+            desk.send_to(buffer.at, values)?;
             Ok(buffer)
         };
-        let layer = (send(board, &dense.weights)?, send(board, &dense.bias)?);
+        let layer = (send(&dense.weights)?, send(&dense.bias)?);
         let Axes { channels, speakers, .. } = self.axes;
-        let (rows, steps, frames) = (2, steps.min(97), 211);
+        let (rows, steps, frames) = (desk.rows, steps.min(97), 211);
         let number = |i: usize| ((i.wrapping_mul(7919) + 13) % 1009) as f32 / 1009.0;
         let features: Vec<f32> = (0..rows * channels * steps).map(number).collect();
         // Nobody, somebody, one frame, everybody: in turn.
@@ -117,15 +118,15 @@ impl Pooling {
         let (features, weights): (Vec<&[f32]>, Vec<&[f32]>) =
             (features.iter().map(Vec::as_slice).collect(), weights.iter().map(Vec::as_slice).collect());
         let (mut by_network, mut by_kernels) = (Vec::new(), Vec::new());
-        self.of_rows(board, &mut stage, &features, &weights, &mut by_network)?;
+        self.of_rows(&mut desk, &features, &weights, &mut by_network)?;
         self.dense = Some(layer);
-        self.of_rows(board, &mut stage, &features, &weights, &mut by_kernels)?;
+        self.of_rows(&mut desk, &features, &weights, &mut by_kernels)?;
         let largest = by_network.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let apart = by_network.iter().zip(&by_kernels).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
         if apart > 1e-3 * largest {
             self.dense = None;
-            board.release(layer.0.at);
-            board.release(layer.1.at);
+            desk.board.release(layer.0.at);
+            desk.board.release(layer.1.at);
             tracing::info!(
                 apart,
                 largest,
@@ -152,91 +153,86 @@ impl Pooling {
     /// Embeddings of rows of trunk output that come from the host.
     pub fn of_rows<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        desk: &mut Desk<'_, B>,
         rows: &[&[f32]],
         weights: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
         let steps = rows.first().map_or(0, |row| row.len()) / self.axes.channels;
-        let at = stage.send_whole(board, POOLING, &mut self.features, rows, rows.len())?;
-        self.run(board, stage, TrunkOutput { at, count: rows.len(), steps, shape: Shape::Odd }, weights, out)
+        let at = desk.send_whole(&mut self.features, rows, rows.len())?;
+        let trunk = TrunkOutput { at, count: rows.len(), steps, shape: Shape::Odd };
+        self.run(desk.next(POOLING), trunk, weights, out)
     }
 
     /// Embeddings of trunk output on the board, of as many rows as there are weights.
     pub fn run<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         trunk: TrunkOutput,
         weights: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
+        let Axes { speakers, dimension, .. } = self.axes;
+        let values = weights.len() * speakers * dimension;
         match self.dense {
             Some((dense, bias)) => {
-                let embedded = self.by_kernels(board, stage, trunk, weights, (dense.at, bias.at))?;
-                let Axes { speakers, dimension, .. } = self.axes;
-                take(board, POOLING, embedded, weights.len() * speakers * dimension, out)
+                let embedded = self.by_kernels(&mut desk, trunk, weights, (dense.at, bias.at))?;
+                desk.take(embedded, values, out)
             }
-            None => self.by_network(board, stage, trunk, weights, out),
+            None => {
+                let TrunkOutput { at, count, steps, shape } = trunk;
+                let weights = self.weights_of_steps(&mut desk, trunk, weights)?;
+                let axes = ([count, self.axes.channels, steps], [count, speakers, steps]);
+                let given = [(at, &axes.0[..]), (weights, &axes.1[..])];
+                self.head.run(&mut desk, &given, steps, shape, |desk, found, at| {
+                    check_shape(desk.network, found, &[Some(count), Some(speakers), Some(dimension)])?;
+                    desk.take(at, values, out)
+                })
+            }
         }
     }
 
     fn by_kernels<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        desk: &mut Desk<'_, B>,
         trunk: TrunkOutput,
         weights: &[&[f32]],
         (dense, bias): (Address, Address),
     ) -> Result<Address, EngineError> {
         let TrunkOutput { at: features, count, steps, .. } = trunk;
         let Axes { channels, speakers, dimension } = self.axes;
-        let failed = |error: BoardError| error.of_batch(POOLING, weights.len());
         let frames = weights.first().map_or(0, |row| row.len()) / speakers;
-        let at = stage.send_whole(board, POOLING, &mut self.weights, weights, count)?;
-        let frame_of = self.frame_of.0.room(board, steps).map_err(failed)?;
+        let at = desk.send_whole(&mut self.weights, weights, count)?;
+        let frame_of = desk.room(&mut self.frame_of.0, steps)?;
         if self.frame_of.1 != (frames, steps) {
-            board.write_ints(frame_of, &frame_of_steps(frames, steps)).map_err(failed)?;
+            let table = frame_of_steps(frames, steps);
+            desk.board.write_ints(frame_of, &table).map_err(|error| desk.error(error))?;
             self.frame_of.1 = (frames, steps);
         }
         let (rows, width) = (count * speakers, 2 * channels);
-        let pooled = self.pooled.room(board, rows * width).map_err(failed)?;
+        let pooled = desk.room(&mut self.pooled, rows * width)?;
         let sizes = PoolSizes { rows: count, channels, steps, speakers, frames };
-        let pool = Launch::Pool { features, weights: at, frame_of, out: pooled, sizes };
-        board.launch(&pool).map_err(failed)?;
-        let embedded = self.embedded.room(board, rows * dimension).map_err(failed)?;
-        let project = Launch::Project { pooled, dense, bias, out: embedded, rows, width, dimension };
-        board.launch(&project).map_err(failed)?;
+        desk.launch(&Launch::Pool { features, weights: at, frame_of, out: pooled, sizes })?;
+        let embedded = desk.room(&mut self.embedded, rows * dimension)?;
+        desk.launch(&Launch::Project { pooled, dense, bias, out: embedded, rows, width, dimension })?;
         Ok(embedded)
     }
 
-    fn by_network<B: Board>(
+    /// The weight of each step, as the network wants it.
+    fn weights_of_steps<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
-        trunk: TrunkOutput,
+        desk: &mut Desk<'_, B>,
+        TrunkOutput { count, steps, .. }: TrunkOutput,
         weights: &[&[f32]],
-        out: &mut Vec<f32>,
-    ) -> Result<(), EngineError> {
-        let TrunkOutput { at: features, count, steps, shape } = trunk;
-        let Axes { channels, speakers, dimension } = self.axes;
+    ) -> Result<Address, EngineError> {
+        let speakers = self.axes.speakers;
         self.steps.clear();
         for row in weights {
             for of_speaker in row.chunks_exact((row.len() / speakers).max(1)) {
                 to_steps(of_speaker, steps, &mut self.steps);
             }
         }
-        let of_steps: Vec<&[f32]> = self.steps.chunks_exact((speakers * steps).max(1)).collect();
-        let at = stage.send_whole(board, POOLING, &mut self.weights, &of_steps, count)?;
-        let axes = ([count, channels, steps], [count, speakers, steps]);
-        self.head.run(board, &[(features, &axes.0), (at, &axes.1)], steps, shape, |board, found, at| {
-            if found != [count as i64, speakers as i64, dimension as i64] {
-                let expected = format!("[{count}, {speakers}, {dimension}]");
-                let found = found.to_vec();
-                return Err(EngineError::OutputShape { network: POOLING, found, expected });
-            }
-            take(board, POOLING, at, weights.len() * speakers * dimension, out)
-        })
+        let rows: Vec<&[f32]> = self.steps.chunks_exact((speakers * steps).max(1)).collect();
+        desk.send_whole(&mut self.weights, &rows, count)
     }
 }

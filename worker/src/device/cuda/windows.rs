@@ -3,17 +3,15 @@
 use common::model::manifest::{EmbeddingKind, InputLayout};
 use ort::environment::Environment;
 
-use super::board::{Board, BoardError, Launch};
-use super::engine::{Rows, Stage, in_batches, starved, take};
+use super::board::Board;
+use super::desk::{Batched, Desk};
 use super::memory::Growing;
 use super::network::Network;
 use super::rungs::Rungs;
 use crate::device::bundle::Bundle;
-use crate::device::engine::EngineError;
+use crate::device::engine::{EngineError, check_shape, squeezed};
 use crate::device::ort::engine::StartError;
 use crate::diarize::fbank::Fbank;
-
-const LABEL: &str = "embedding";
 
 /// See the module.
 pub(super) struct Windowed {
@@ -26,6 +24,18 @@ pub(super) struct Windowed {
     pub rungs: Rungs,
     features: Growing,
     input: Growing,
+}
+
+impl Batched for Windowed {
+    fn rungs(&mut self) -> &mut Rungs {
+        &mut self.rungs
+    }
+
+    fn forget(&mut self, board: &mut impl Board) {
+        self.network.forget(board);
+        self.features.release(board);
+        self.input.release(board);
+    }
 }
 
 impl Windowed {
@@ -46,7 +56,7 @@ impl Windowed {
         }
         let (lengths, output) = (input.length_input.as_ref(), input.output.as_ref());
         Ok(Self {
-            network: Network::open(board, environment, bundle, (LABEL, file), lengths, output)?,
+            network: Network::open(board, environment, bundle, file, lengths, output)?,
             layout: input.layout,
             window: *window_samples as usize,
             dimension: m.embedding.dimension as usize,
@@ -59,57 +69,29 @@ impl Windowed {
 
     pub fn embed<B: Board>(
         &mut self,
-        board: &mut B,
-        stage: &mut Stage,
+        mut desk: Desk<'_, B>,
         rows: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        let length = rows.first().map_or(0, |row| row.len());
-        let Self { network, rungs, features, input, fbank, dimension, .. } = self;
-        let (layout, dimension) = (self.layout, *dimension);
-        let outcome = in_batches(rungs, rows.len(), length == self.window, |range, count, shape| {
-            let rows = &rows[range];
-            let failed = |error: BoardError| error.of_batch(LABEL, rows.len());
-            let Rows { samples, starts } = stage.send(board, LABEL, rows, count)?;
-            let (axes, length) = match fbank {
-                None => ([count, length, 0], length),
-                Some(fbank) if layout == InputLayout::MelFrames => {
-                    ([count, fbank.bins(), fbank.frames(length)], fbank.frames(length))
+        let samples = rows.first().map_or(0, |row| row.len());
+        desk.in_batches(self, samples == self.window, |this, desk, range, (count, shape)| {
+            let (rows, dimension) = (&rows[range], this.dimension);
+            let (at, axes, length) = match &this.fbank {
+                None => (desk.gather(rows, count, &mut this.input)?, vec![count, samples], samples),
+                Some(fbank) => {
+                    let (frames, bins) = (fbank.frames(samples), fbank.bins());
+                    let (transposed, axes) = match this.layout {
+                        InputLayout::MelFrames => (Some(&mut this.features), vec![count, bins, frames]),
+                        _ => (None, vec![count, frames, bins]),
+                    };
+                    let at = desk.features(rows, [count, frames, bins], &mut this.input, transposed)?;
+                    (at, axes, frames)
                 }
-                Some(fbank) => ([count, fbank.frames(length), fbank.bins()], fbank.frames(length)),
             };
-            let axes = if fbank.is_none() { &axes[..2] } else { &axes[..] };
-            let values = axes.iter().product();
-            let at = input.room(board, values).map_err(failed)?;
-            if fbank.is_none() {
-                let gather = Launch::Gather { samples, starts, out: at, rows: count, length };
-                board.launch(&gather).map_err(failed)?;
-            } else {
-                let transposed = layout == InputLayout::MelFrames;
-                let from = if transposed { features.room(board, values).map_err(failed)? } else { at };
-                let (rows, frames) = (count, length);
-                let fbank = Launch::Fbank { samples, starts, out: from, rows, frames };
-                board.launch(&fbank).map_err(failed)?;
-                let centre = Launch::Centre { from, out: at, rows, frames, transposed };
-                board.launch(&centre).map_err(failed)?;
-            }
-            network.run(board, &[(at, axes)], length, shape, |board, found, at| {
-                // Some networks keep an axis of length 1 behind the embedding.
-                let squeezed = found.iter().enumerate().filter(|(axis, n)| *axis < 2 || **n != 1);
-                if !squeezed.map(|(_, n)| *n).eq([count as i64, dimension as i64]) {
-                    let expected = format!("[{count}, {dimension}]");
-                    let found = found.to_vec();
-                    return Err(EngineError::OutputShape { network: LABEL, found, expected });
-                }
-                take(board, LABEL, at, rows.len() * dimension, out)
+            this.network.run(desk, &[(at, &axes)], length, shape, |desk, found, at| {
+                check_shape(desk.network, &squeezed(found), &[Some(count), Some(dimension)])?;
+                desk.take(at, desk.rows * dimension, out)
             })
-        });
-        if starved(&outcome) {
-            network.forget(board);
-            features.release(board);
-            input.release(board);
-            stage.release(board);
-        }
-        outcome
+        })
     }
 }

@@ -7,7 +7,7 @@ use ort::session::Session;
 use super::engine::StartError;
 use super::network::{self, Input, infer, infer_named, infer_output};
 use crate::device::bundle::Bundle;
-use crate::device::engine::EngineError;
+use crate::device::engine::{EngineError, check_shape, squeezed};
 use crate::diarize::fbank::{Fbank, subtract_mean};
 use crate::diarize::masks::to_steps;
 
@@ -80,14 +80,7 @@ impl Windowed {
                 infer_named("embedding", session, input, (name, &lengths), output.as_deref(), out)?
             }
         };
-        // Some networks keep an axis of length 1 behind the embedding.
-        let squeezed: Vec<i64> =
-            found.iter().enumerate().filter(|(axis, n)| *axis < 2 || **n != 1).map(|(_, n)| *n).collect();
-        if squeezed != [rows.len() as i64, self.dimension as i64] {
-            let expected = format!("[{}, {}]", rows.len(), self.dimension);
-            return Err(EngineError::OutputShape { network: "embedding", found, expected });
-        }
-        Ok(())
+        check_shape("embedding", &squeezed(&found), &[Some(rows.len()), Some(self.dimension)])
     }
 
     /// Fills the buffer; gives the input's shape and the length of a row in what the network counts.
@@ -173,11 +166,8 @@ impl FrameLevel {
         }
         let mut output = std::mem::take(&mut self.output);
         output.clear();
-        let steps = self.run_trunk(rows.len(), frames, &mut output)?;
-        if samples == self.full.0 && steps != self.full.1 {
-            let found = vec![rows.len() as i64, self.channels as i64, steps as i64];
-            return Err(self.trunk_shape(rows.len(), &self.full.1.to_string(), found));
-        }
+        let expected = (samples == self.full.0).then_some(self.full.1);
+        let steps = self.run_trunk(rows.len(), frames, expected, &mut output)?;
         let answer = self.run_head(&output, steps, weights, out);
         self.output = output;
         answer
@@ -188,7 +178,7 @@ impl FrameLevel {
         self.input.clear();
         rows.iter().for_each(|row| self.input.extend_from_slice(row));
         let frames = rows.first().map_or(0, |r| r.len()) / self.fbank.bins();
-        self.run_trunk(rows.len(), frames, out)
+        self.run_trunk(rows.len(), frames, None, out)
     }
 
     /// Embeddings of rows of trunk output.
@@ -203,20 +193,19 @@ impl FrameLevel {
         self.run_head(&features, steps, weights, out)
     }
 
-    /// Runs the trunk over `self.input`.
-    fn run_trunk(&mut self, rows: usize, frames: usize, out: &mut Vec<f32>) -> Result<usize, EngineError> {
+    /// Runs the trunk over `self.input`; gives its steps.
+    fn run_trunk(
+        &mut self,
+        rows: usize,
+        frames: usize,
+        steps: Option<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<usize, EngineError> {
         let shape = [rows, frames, self.fbank.bins()];
         let input = Input { shape: &shape, values: &self.input };
         let found = infer("trunk", &mut self.trunk, &[input], out)?;
-        if found.len() != 3 || found[0] != rows as i64 || found[1] != self.channels as i64 {
-            return Err(self.trunk_shape(rows, "steps", found));
-        }
+        check_shape("trunk", &found, &[Some(rows), Some(self.channels), steps])?;
         Ok(found[2] as usize)
-    }
-
-    fn trunk_shape(&self, rows: usize, steps: &str, found: Vec<i64>) -> EngineError {
-        let expected = format!("[{rows}, {}, {steps}]", self.channels);
-        EngineError::OutputShape { network: "trunk", found, expected }
     }
 
     fn run_head(
@@ -238,10 +227,6 @@ impl FrameLevel {
             Input { shape: &[rows, speakers, steps], values: &self.steps },
         ];
         let found = infer("pooling", &mut self.head, &inputs, out)?;
-        if found != [rows as i64, speakers as i64, self.dimension as i64] {
-            let expected = format!("[{rows}, {speakers}, {}]", self.dimension);
-            return Err(EngineError::OutputShape { network: "pooling", found, expected });
-        }
-        Ok(())
+        check_shape("pooling", &found, &[Some(rows), Some(speakers), Some(self.dimension)])
     }
 }

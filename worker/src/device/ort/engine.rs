@@ -7,7 +7,7 @@ use ort::session::Session;
 use super::embedder::{FrameLevel, Windowed};
 use super::network::{self, Input, infer};
 use crate::device::bundle::Bundle;
-use crate::device::engine::{Engine, EngineError};
+use crate::device::engine::{Engine, EngineError, check_shape};
 use crate::diarize::powerset::Powerset;
 use common::model::manifest::EmbeddingKind;
 
@@ -106,19 +106,8 @@ impl Engine for CpuEngine {
         rows.iter().for_each(|row| self.input.extend_from_slice(row));
         let input = Input { shape: &[rows.len(), 1, length], values: &self.input };
         let found = infer("segmentation", &mut self.segmentation, &[input], out)?;
-        let frames_right = length != self.window || found.get(1) == Some(&(self.window_frames as i64));
-        if found.len() != 3
-            || found[0] != rows.len() as i64
-            || found[2] != self.classes as i64
-            || !frames_right
-        {
-            return Err(EngineError::OutputShape {
-                network: "segmentation",
-                found,
-                expected: format!("[{}, {}, {}]", rows.len(), self.window_frames, self.classes),
-            });
-        }
-        Ok(())
+        let frames = (length == self.window).then_some(self.window_frames);
+        check_shape("segmentation", &found, &[Some(rows.len()), frames, Some(self.classes)])
     }
 
     fn embed(&mut self, rows: &[&[f32]], out: &mut Vec<f32>) -> Result<(), EngineError> {
