@@ -20,7 +20,8 @@ use crate::metrics::scrape;
 const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Longest wait for one service.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Nothing is under this key; a store that says so is there.
+/// Nothing is under this key; a store that says so is there. So is one that forbids the look: S3 answers a missing key with 403
+/// where listing is not allowed, and what the API may do there is no matter of being ready.
 const NO_KEY: &str = "readyz";
 
 /// The last look, when it was, and the services that did not answer.
@@ -70,7 +71,7 @@ async fn look(service: &Service) -> Vec<&'static str> {
     let queue = async { matches!(timeout(PATIENCE, service.broker.assert_topology()).await, Ok(Ok(()))) };
     let objects = async {
         let answer = timeout(PATIENCE, service.objects.head(NO_KEY)).await;
-        matches!(answer, Ok(Ok(_) | Err(StoreError::NotFound { .. })))
+        matches!(answer, Ok(Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. })))
     };
     let answered = futures::join!(jobs, queue, objects);
     let named = [(answered.0, "job store"), (answered.1, "queue"), (answered.2, "object store")];
