@@ -67,7 +67,7 @@ struct Chaos {
 /// How long the fleet gets after the last fault: several leases, bells and retries.
 const CALM: Duration = Duration::from_secs(180);
 
-/// RabbitMQ saves the names of quorum queues after half a second.
+/// Longer than RabbitMQ is taken to need until the names of new quorum queues are on its disk; it does not say when they are.
 const NAMES_SAVED: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -83,9 +83,8 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Waits until the queues are there for good. A RabbitMQ (3.10) that is killed while quorum queues are declared for the first time, or
-/// before their names are on its disk, leaves them without a leader for ever: no fault of ours, and only an operator mends it
-/// (`deploy/runbook/RollcallOutboxStuck.md`).
+/// Waits until the queues are there for good. A RabbitMQ (3.10) that was killed as quorum queues were declared for the first time
+/// left them without a leader for ever, which only an operator mends (`deploy/runbook/RollcallOutboxStuck.md`).
 async fn settle_queues(world: &World) {
     world.deployment.broker().unwrap().assert_topology().await.unwrap();
     tokio::time::sleep(NAMES_SAVED).await;
