@@ -27,7 +27,10 @@ pub enum ExportError {
     JobStore(#[source] JobStoreError),
 }
 
-/// What is to be copied: from, to.
+/// A document that is to be copied: from, to.
+type Copy = (String, String);
+
+/// What is to be copied to keys of the store.
 #[must_use]
 pub fn copies(record: &JobRecord) -> Vec<(String, String)> {
     let (Some(result), Some(from)) = (&record.result, object_key::result_source(record)) else {
@@ -58,7 +61,7 @@ fn named(
 }
 
 /// Every document to the submitter's own place, when there is one.
-fn outputs(from: &str, spec: &JobSpec, result: &StoredResult) -> Vec<(String, String)> {
+fn outputs(from: &str, spec: &JobSpec, result: &StoredResult) -> Vec<Copy> {
     let Some(place) = &spec.output else { return Vec::new() };
     let place = place.trim_end_matches('/');
     let names = result.documents.iter().map(|document| &document.name);
@@ -109,7 +112,7 @@ async fn carry_out(
     store: &impl JobStore,
     objects: &impl ObjectStore,
     job: crate::job::id::JobId,
-    (inside, outside): (&[(String, String)], &[(String, String)]),
+    (inside, outside): (&[Copy], &[Copy]),
     cache: Option<CacheKey>,
 ) -> Result<(), ExportError> {
     for (from, to) in inside {

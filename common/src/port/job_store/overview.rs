@@ -47,7 +47,7 @@ impl JobFilter {
     /// How many records may be looked at; at least one, so that every page goes on.
     #[must_use]
     pub fn looks(&self) -> usize {
-        self.looks.unwrap_or_else(|| self.limit.min(LIST_MAX).max(LOOKS_MAX)).max(1)
+        self.looks.unwrap_or_else(|| self.limit.clamp(LOOKS_MAX, LIST_MAX)).max(1)
     }
 
     /// Whether a record passes, the number apart.
