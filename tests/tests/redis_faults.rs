@@ -68,7 +68,7 @@ async fn what_was_accepted_outlives_the_server() {
         server.restart();
     }
     submitting.await.unwrap();
-    let all = store.list(JobFilter { limit: 1000, ..JobFilter::default() }).await.unwrap();
+    let all = store.list(JobFilter { limit: 1000, ..JobFilter::default() }).await.unwrap().jobs;
     assert_eq!(all.len(), 600, "each once");
     let mut bells = 0;
     loop {

@@ -129,7 +129,7 @@ async fn everything(service: &Service) -> StoreResult<(QueueDocument, Look)> {
     let jobs = &service.jobs;
     let (status, workers, newest, running) =
         futures::try_join!(jobs.status(), jobs.workers(), jobs.list(newest), jobs.list(running))?;
-    let mut seen = joined(newest, running);
+    let mut seen = joined(newest.jobs, running.jobs);
     // Of a job that ran and is in neither list any more, the end is told.
     let before = service.live.seen.borrow().running();
     let gone = before.iter().filter(|id| seen.iter().all(|record| record.id != **id));

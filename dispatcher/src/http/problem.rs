@@ -98,7 +98,12 @@ impl Problem {
 
     /// More bytes than are taken.
     pub fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "audio_too_long", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// The store, or the machine, has no room or time for more just now.
+    pub fn crowded(detail: &'static str) -> Self {
+        Self::busy(StatusCode::SERVICE_UNAVAILABLE, detail, Duration::from_secs(5))
     }
 
     /// What an error of the object store means for whoever uploads or reads.
@@ -125,7 +130,9 @@ impl From<FleetError> for Problem {
             FleetError::UnknownJobs { jobs } => {
                 Self::unknown_job(&jobs.first().map(JobId::to_string).unwrap_or_default())
             }
-            FleetError::NoResult { .. } => Self::new(StatusCode::CONFLICT, "no_result", whole(&error)),
+            FleetError::NoResult { .. } | FleetError::NoDocument { .. } => {
+                Self::new(StatusCode::CONFLICT, "no_result", whole(&error))
+            }
             // It was there, and its time is over.
             FleetError::Result { source: StoreError::NotFound { .. }, .. } => {
                 Self::new(StatusCode::GONE, "result_gone", whole(&error))
@@ -167,7 +174,7 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let (status, code) = match error {
             SubmitError::Fleet(error) => return error.into(),
-            SubmitError::NotAllowed { .. } | SubmitError::Callback { .. } => {
+            SubmitError::NotAllowed { .. } | SubmitError::Reserved { .. } | SubmitError::Callback { .. } => {
                 (StatusCode::FORBIDDEN, "not_allowed")
             }
             SubmitError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "audio_too_long"),

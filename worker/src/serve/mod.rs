@@ -85,11 +85,12 @@ fn run(
             metrics::offer(address, Arc::clone(&board)).await.map_err(unheard)?;
         }
         let signals = tokio::spawn(supervise::signals(phases.clone(), grace));
-        let ports = tokio::select! {
+        let mut ports = tokio::select! {
             ports = addresses.connect() => ports?,
             // Told to stop before it began.
             () = phases.reached(supervise::Phase::Draining) => return Ok(Ended::Told),
         };
+        ports.objects = ports.objects.copying_to(reach.allowed());
         let elsewhere = Elsewhere::new(connect::s3_client(&ports.objects));
         let fetcher = Fetcher::new(ports.objects.clone(), reach, elsewhere, scratch);
         // Understood above already, so it is understood again.

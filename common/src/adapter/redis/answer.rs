@@ -13,7 +13,8 @@ use crate::job::lease::{Lease, LeaseKey};
 use crate::job::record::JobState;
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, StoreResult, Unready, rates,
+    AcquireRequest, Acquired, ExpiredLease, JobStoreError, LaneDepth, OutboxEntry, QueueStatus, StoreResult,
+    Unready, rates,
 };
 use crate::scaling::{Arriving, Load};
 
@@ -118,14 +119,19 @@ type ExpiredRow = (String, u64, Option<String>, u32, Option<String>);
 
 pub fn read_expired(value: Value) -> StoreResult<Vec<ExpiredLease>> {
     let rows: Vec<ExpiredRow> = parse("expired leases", value)?;
-    let row = |(id, token, nonce, crashes, spec): ExpiredRow| {
+    let row = |(id, token, nonce, crashes, spec): ExpiredRow| -> StoreResult<ExpiredLease> {
         let nonce = nonce.unwrap_or_default().parse().map_err(|_| unreadable("nonce of a lease", &id))?;
         let key = LeaseKey { job: read_id(&id)?, token, nonce };
         // The lane is not needed for the limits.
         let limits = read_spec(&spec.unwrap_or_default(), Lane::Normal)?.limits;
         Ok(ExpiredLease { key, crashes, limits })
     };
-    rows.into_iter().map(row).collect()
+    Ok(rows.into_iter().filter_map(|one| row(one).inspect_err(left_out).ok()).collect())
+}
+
+/// Says that an entry cannot be read: it must not stop what is done about the others.
+pub fn left_out(error: &JobStoreError) {
+    tracing::warn!(%error, "an entry of the job store is left out");
 }
 
 type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, u64, Vec<f64>);
@@ -266,8 +272,10 @@ fn read_worker(id: &str, text: &str, now: u64) -> StoreResult<WorkerSeen> {
     Ok(WorkerSeen { info, last_seen: Duration::from_millis(now.saturating_sub(seen)) })
 }
 
-/// A record and the count that was asked for with it.
-pub fn read_claimed(value: Value) -> StoreResult<Vec<(Raw, u32)>> {
+/// A record, the count that was asked for with it, and the end of the claim.
+pub type Claimed = (Raw, u32, u64);
+
+pub fn read_claimed(value: Value) -> StoreResult<Vec<Claimed>> {
     parse("claimed jobs", value)
 }
 

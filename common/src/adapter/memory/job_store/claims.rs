@@ -10,8 +10,8 @@ use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, JobState};
 use crate::job::worker::{WorkerId, WorkerSeen};
 use crate::port::job_store::{
-    DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookDue,
-    WebhookOutcome, rates,
+    DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookClaim,
+    WebhookDue, WebhookOutcome, rates,
 };
 use crate::scaling::Load;
 
@@ -113,25 +113,26 @@ impl State {
         taken
             .map(|(from, tries, record)| {
                 *from = now.plus(claim);
-                WebhookDue { record: record.clone(), tries }
+                let claim = WebhookClaim { job: record.id, until: *from };
+                WebhookDue { claim, record: record.clone(), tries }
             })
             .collect()
     }
 
     pub fn finish_webhook(
         &mut self,
-        id: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
         now: Timestamp,
     ) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some((_, tries)) = job.webhook else { return };
+        let Some(job) = self.jobs.get_mut(&claim.job) else { return };
+        let Some((_, tries)) = job.webhook.filter(|(until, _)| *until == claim.until) else { return };
         job.webhook = match outcome {
             WebhookOutcome::Done | WebhookOutcome::GivenUp => None,
             WebhookOutcome::Again { after } => Some((now.plus(after), tries + 1)),
         };
-        self.deliveries.push_front(Delivery { job: id, at: now, tries: tries + 1, outcome, answer });
+        self.deliveries.push_front(Delivery { job: claim.job, at: now, tries: tries + 1, outcome, answer });
         self.deliveries.truncate(DELIVERIES_MAX);
     }
 
