@@ -187,7 +187,9 @@ function showJobs(now = false) {
   jobsTable.show(list.jobs, now);
   const { state, tag } = wanted();
   const first = state || tag ? 'No job passes the filter.' : 'No jobs yet: drop a recording above.';
-  write(byId('jobs-note'), list.jobs.length ? '' : list.cursors.length > 1 ? 'No more jobs.' : first);
+  // A listing that has looked at many jobs stops, and says where.
+  const none = list.next ? 'None among those looked through: go on with Older.' : list.cursors.length > 1 ? 'No more jobs.' : first;
+  write(byId('jobs-note'), list.jobs.length ? '' : none);
   show(byId('jobs-note'), list.jobs.length === 0);
   show(byId('jobs-table'), list.jobs.length > 0);
   showPages();
