@@ -158,7 +158,7 @@ async function refresh() {
     list.turned = false;
     dead.jobs = letters.jobs.slice(0, LETTERS);
     showJobs(turned);
-    showDead(letters.jobs.length > LETTERS);
+    showDead(letters.next_cursor !== null);
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -43,7 +43,7 @@ function table(target, columns, make) {
     clearTimeout(timer);
     if (!held) return;
     if (inUse()) {
-      timer = setTimeout(release, HOLD_MS);
+      timer = setTimeout(release, used + HOLD_MS - performance.now() + 10);
       return;
     }
     const items = held;
