@@ -141,13 +141,11 @@ pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
         let machine = ImdsRegionProvider::builder().configure(&provider).build();
         loader = loader.region(RegionProviderChain::first_try(profile).or_else(machine));
     }
-    if let Some(endpoint) = &endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
     let shared = loader.load().await;
     let mut config = aws_sdk_s3::config::Builder::from(&shared);
-    if endpoint.is_none() && said_endpoint == Said::Emptied {
-        config.set_endpoint_url(None);
+    // For this service alone: credentials come from others.
+    if endpoint.is_some() || said_endpoint == Said::Emptied {
+        config.set_endpoint_url(endpoint);
     }
     config.set_force_path_style(Some(options.path_style.unwrap_or(elsewhere)));
     if shared.region().is_none() {
