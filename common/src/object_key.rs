@@ -19,6 +19,12 @@ pub const RESULTS: &str = "results/";
 pub const BUNDLES: &str = "bundles/";
 /// Every enrolled voice.
 pub const SPEAKERS: &str = "speakers/";
+/// The programs.
+const RELEASES: &str = "releases/";
+/// ONNX Runtime and CUDA libraries.
+const RUNTIMES: &str = "runtimes/";
+/// Everything that has a meaning of its own; the rest of the store is the users'.
+const RESERVED: [&str; 6] = [INBOX, RESULTS, BUNDLES, SPEAKERS, RELEASES, RUNTIMES];
 /// Name of the document in which an attempt leaves the voice that it learnt.
 pub const VOICE_DOCUMENT: &str = "voice.json";
 /// Longest file extension kept of an upload, characters.
@@ -36,6 +42,20 @@ pub fn inbox(sha256: &ContentDigest, extension: &str) -> String {
         .collect();
     let extension = if extension.is_empty() { "bin" } else { &extension };
     format!("{INBOX}{sha256}.{extension}")
+}
+
+/// Whether a key, or what lies below it, has a meaning of its own: no submitter may have anything written there.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    RESERVED.iter().any(|prefix| key.starts_with(prefix) || key == prefix.trim_end_matches('/'))
+}
+
+/// Whether a submitter may name what is at a key as a recording or transcript: uploads, and whatever lies in the users' own
+/// part of the store. Other people's results and voices are asked for elsewhere, by whoever may see them.
+#[must_use]
+pub fn may_be_source(key: &str) -> bool {
+    let uploaded = key.starts_with(INBOX) && !key.starts_with(INBOX_TMP);
+    uploaded || !is_reserved(key)
 }
 
 /// An upload under way: `inbox/tmp/{upload}`.
@@ -112,7 +132,7 @@ pub fn bundle_latest(name: &str) -> String {
 /// The programs: `releases/{version}/{target}/rollcall.tar.zst`.
 #[must_use]
 pub fn release(version: &str, target: &str) -> String {
-    format!("releases/{version}/{target}/rollcall.tar.zst")
+    format!("{RELEASES}{version}/{target}/rollcall.tar.zst")
 }
 
 /// The digest beside the programs: `releases/{version}/{target}/rollcall.tar.zst.sha256`.
@@ -124,7 +144,7 @@ pub fn release_digest(version: &str, target: &str) -> String {
 /// The folder of a runtime: `runtimes/{name}/{version}/`.
 #[must_use]
 pub fn runtime(name: &str, version: &str) -> String {
-    format!("runtimes/{name}/{version}/")
+    format!("{RUNTIMES}{name}/{version}/")
 }
 
 /// An enrolled voice: `speakers/{bundle}/{name}.json`.
@@ -164,6 +184,25 @@ mod tests {
         assert_eq!(bundle_latest("starter"), "bundles/starter/latest");
         assert_eq!(bundle_signature("starter", "1"), "bundles/starter/1/manifest.json.minisig");
         assert_eq!(release_digest("1", "t"), "releases/1/t/rollcall.tar.zst.sha256");
+    }
+
+    #[test]
+    fn users_have_what_is_not_reserved() {
+        for (key, reserved, source) in [
+            ("inbox/a.wav", true, true),
+            ("inbox/tmp/a", true, false),
+            ("results/j/segments.json", true, false),
+            ("results", true, false),
+            ("speakers/starter/ann.json", true, false),
+            ("bundles/starter/latest", true, false),
+            ("releases/1/t/rollcall.tar.zst", true, false),
+            ("runtimes/onnx/1/a", true, false),
+            ("resultsets/a.wav", false, true),
+            ("calls/results/a.wav", false, true),
+            ("a.wav", false, true),
+        ] {
+            assert_eq!((is_reserved(key), may_be_source(key)), (reserved, source), "{key}");
+        }
     }
 
     #[test]

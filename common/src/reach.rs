@@ -69,6 +69,12 @@ impl Reach {
         &self.store
     }
 
+    /// The prefixes outside the store.
+    #[must_use]
+    pub fn allowed(&self) -> &[String] {
+        &self.allow
+    }
+
     /// Where an address lies.
     #[must_use]
     pub fn place<'a>(&self, uri: &'a str) -> Place<'a> {

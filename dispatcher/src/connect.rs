@@ -58,7 +58,8 @@ async fn open(settings: &Settings, options: S3Options) -> Result<UrlStore, Fleet
             value: url.to_owned(),
             hint: "a store is `s3://BUCKET[/PREFIX]` or `file:///FOLDER`".to_owned(),
         })?;
-        return Ok(UrlStore::S3(S3Store::connect(location, &S3Access::default(), options).await));
+        let store = S3Store::connect(location, &S3Access::default(), options).await;
+        return Ok(UrlStore::S3(store.copying_to(&settings.allow.value)));
     }
     // Whatever reads and writes here syncs as workers do.
     UrlStore::open(url, Durability::Synced, &S3Access::default()).await.map_err(|error| match error {

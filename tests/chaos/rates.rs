@@ -176,7 +176,8 @@ async fn drained(store: &RedisJobStore, world: &mut World) -> bool {
 
 /// Latencies and shares, from the newest records.
 async fn shares(store: &RedisJobStore, jobs: usize) {
-    let records = store.list(JobFilter { limit: jobs.min(LIST_MAX), ..JobFilter::default() }).await.unwrap();
+    let records =
+        store.list(JobFilter { limit: jobs.min(LIST_MAX), ..JobFilter::default() }).await.unwrap().jobs;
     let mut by_worker: BTreeMap<String, usize> = BTreeMap::new();
     let mut waits = Vec::new();
     for record in &records {

@@ -77,6 +77,11 @@ impl Server {
         self.child.try_wait().unwrap()?.code()
     }
 
+    /// Tells it to stop and does not wait.
+    pub fn tell_to_stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

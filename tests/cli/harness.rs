@@ -173,11 +173,35 @@ impl Fleet {
 
     /// Sets a password on the Redis.
     pub fn lock_redis(&self) {
+        self.redis_command("CONFIG SET requirepass sesame", "+OK");
+    }
+
+    /// Says this to the Redis, without a client library; the answer has to be this line.
+    pub fn redis_command(&self, command: &str, expected: &str) {
         let mut connection = TcpStream::connect(local(self.redis.port())).unwrap();
-        connection.write_all(b"CONFIG SET requirepass sesame\r\n").unwrap();
-        let mut answer = [0; 5];
+        connection.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let expected = format!("{expected}\r\n");
+        let mut answer = vec![0; expected.len()];
         std::io::Read::read_exact(&mut connection, &mut answer).unwrap();
-        assert_eq!(&answer, b"+OK\r\n");
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+    }
+
+    /// Whether any file of this fleet, the Redis' own log of every change among them, holds a text.
+    pub fn files_hold(&self, text: &str) -> bool {
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read(&path)
+                    .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+                {
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod api;
 mod client;
+mod edges;
 mod harness;
 mod journey;
+mod places;
 mod refusals;
 mod serve;
 mod stand_in;

@@ -58,10 +58,16 @@ struct Worker {
 
 impl StandIn {
     pub async fn start(fleet: &Fleet) -> Self {
+        Self::start_copying_to(fleet, &[]).await
+    }
+
+    /// One whose operator allows these prefixes.
+    pub async fn start_copying_to(fleet: &Fleet, allowed: &[&str]) -> Self {
+        let allowed: Vec<_> = allowed.iter().map(|prefix| (*prefix).to_owned()).collect();
         let released = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             jobs: fleet.jobs(),
-            objects: fleet.objects().await,
+            objects: fleet.objects().await.copying_to(&allowed),
             released: Arc::clone(&released),
             clock: SystemClock::new(),
         };

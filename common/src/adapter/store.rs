@@ -37,10 +37,20 @@ impl UrlStore {
             }),
         }
     }
+
+    /// The same, which may copy objects to these prefixes outside its place as well. A folder copies to none.
+    #[must_use]
+    pub fn copying_to(self, prefixes: &[String]) -> Self {
+        match self {
+            Self::S3(store) => Self::S3(store.copying_to(prefixes)),
+            folder @ Self::Folder(_) => folder,
+        }
+    }
 }
 
-/// The absolute path of a `file:///…` address, percent-decoded.
-fn folder_path(url: &str) -> Option<PathBuf> {
+/// The absolute path of a `file:///…` address, percent-decoded; `None` when it is none.
+#[must_use]
+pub fn folder_path(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'))?;
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -99,6 +109,13 @@ impl ObjectStore for UrlStore {
         match self {
             Self::S3(store) => store.copy(from, to).await,
             Self::Folder(store) => store.copy(from, to).await,
+        }
+    }
+
+    async fn copy_to(&self, from: &str, uri: &str) -> Result<(), StoreError> {
+        match self {
+            Self::S3(store) => store.copy_to(from, uri).await,
+            Self::Folder(store) => store.copy_to(from, uri).await,
         }
     }
 

@@ -1,10 +1,14 @@
-//! From a settled attempt's folder to the stable keys.
+//! From a settled attempt's folder to the stable keys, and to where the submitter wants the documents besides.
 //!
 //! Only what is settled is exported: a document becomes visible after its job has completed, never before. Copying is
 //! repeated safely, since the attempt's folder of a completed job never changes.
+//!
+//! A place of the submitter's that refuses for good (a bucket that is gone, rights that are missing) does not keep the job
+//! from being over: its documents are at the stable keys, and whoever exports says in the log what was refused.
 
 use std::time::Duration;
 
+use crate::job::failure::FailureClass;
 use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, StoredResult};
 use crate::job::spec::{CacheKey, JobKind, JobSpec};
@@ -23,7 +27,10 @@ pub enum ExportError {
     JobStore(#[source] JobStoreError),
 }
 
-/// What is to be copied: from, to.
+/// A document that is to be copied: from, to.
+type Copy = (String, String);
+
+/// What is to be copied to keys of the store.
 #[must_use]
 pub fn copies(record: &JobRecord) -> Vec<(String, String)> {
     let (Some(result), Some(from)) = (&record.result, object_key::result_source(record)) else {
@@ -53,6 +60,14 @@ fn named(
     copies
 }
 
+/// Every document to the submitter's own place, when there is one.
+fn outputs(from: &str, spec: &JobSpec, result: &StoredResult) -> Vec<Copy> {
+    let Some(place) = &spec.output else { return Vec::new() };
+    let place = place.trim_end_matches('/');
+    let names = result.documents.iter().map(|document| &document.name);
+    names.map(|name| (format!("{from}{name}"), format!("{place}/{name}"))).collect()
+}
+
 /// The key under which a result may serve other jobs: known once the content and the bundle are.
 #[must_use]
 pub fn cache_key(spec: &JobSpec, result: &StoredResult) -> Option<CacheKey> {
@@ -71,8 +86,9 @@ pub async fn settled(
     spec: &JobSpec,
     result: &StoredResult,
 ) -> Result<(), ExportError> {
-    let copies = named(&object_key::attempt(key), key.job, spec, result);
-    carry_out(store, objects, key.job, &copies, cache_key(spec, result)).await
+    let from = object_key::attempt(key);
+    let (inside, outside) = (named(&from, key.job, spec, result), outputs(&from, spec, result));
+    carry_out(store, objects, key.job, (&inside, &outside), cache_key(spec, result)).await
 }
 
 /// Exports a completed job from its record.
@@ -85,18 +101,32 @@ pub async fn from_record(
     record: &JobRecord,
 ) -> Result<(), ExportError> {
     let cache = record.result.as_ref().and_then(|result| cache_key(&record.spec, result));
-    carry_out(store, objects, record.id, &copies(record), cache).await
+    let outside = match (&record.result, object_key::result_source(record)) {
+        (Some(result), Some(from)) => outputs(&from, &record.spec, result),
+        _ => Vec::new(),
+    };
+    carry_out(store, objects, record.id, (&copies(record), &outside), cache).await
 }
 
 async fn carry_out(
     store: &impl JobStore,
     objects: &impl ObjectStore,
     job: crate::job::id::JobId,
-    copies: &[(String, String)],
+    (inside, outside): (&[Copy], &[Copy]),
     cache: Option<CacheKey>,
 ) -> Result<(), ExportError> {
-    for (from, to) in copies {
+    for (from, to) in inside {
         objects.copy(from, to).await.map_err(ExportError::Objects)?;
+    }
+    for (from, to) in outside {
+        match objects.copy_to(from, to).await {
+            Ok(()) => {}
+            Err(error) if error.class() == FailureClass::Permanent => {
+                tracing::error!(%job, to, %error, "a document cannot be copied to where the submitter wants it");
+                break;
+            }
+            Err(error) => return Err(ExportError::Objects(error)),
+        }
     }
     store.mark_exported(job, cache).await.map_err(ExportError::JobStore)
 }
@@ -143,7 +173,13 @@ mod tests {
         let enroll = JobSpec::enroll("Ada", SourceRef::at("s3://b/a.wav"), vec![]);
         let to: Vec<_> = named("from/", job, &enroll, &result).into_iter().map(|(_, to)| to).collect();
         assert_eq!(to, [object_key::document(job, "voice.json"), "speakers/starter/Ada.json".to_owned()]);
-        let diarize = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
+        let mut diarize = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
         assert_eq!(named("from/", job, &diarize, &result).len(), 1, "only who enrols makes a voice");
+        assert_eq!(outputs("from/", &diarize, &result), []);
+        for place in ["s3://mine/out", "s3://mine/out/"] {
+            diarize.output = Some(place.to_owned());
+            let copies = [("from/voice.json".to_owned(), "s3://mine/out/voice.json".to_owned())];
+            assert_eq!(outputs("from/", &diarize, &result), copies, "{place}");
+        }
     }
 }

@@ -361,6 +361,16 @@ fn number(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Spe
     if (min..=max).contains(&value) { Ok(()) } else { Err(SpecError::Number { field, value, min, max }) }
 }
 
+/// Whether a job may be put off for so long.
+///
+/// # Errors
+/// [`SpecError::Number`] above [`DELAY_MAX`].
+pub fn check_delay(delay: Duration) -> Result<(), SpecError> {
+    // Rounded up: a part of a second more is more.
+    let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
+    number("the delay in seconds", seconds, 0, DELAY_MAX.as_secs())
+}
+
 /// What names a result that can serve another job: the audio's content, the bundle, and everything in the options that
 /// changes the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -431,6 +441,10 @@ mod tests {
         assert!(!ok(&|s| s.tags = BTreeMap::from([("k".into(), "v".repeat(TAG_VALUE_BYTES_MAX + 1))])));
         assert!(!ok(&|s| s.options.formats.clear()));
         assert!(!ok(&|s| s.options.formats = vec![DocumentFormat::Json, DocumentFormat::Json]));
+        assert!(check_delay(Duration::ZERO).is_ok() && check_delay(DELAY_MAX).is_ok());
+        for over in [DELAY_MAX + Duration::from_nanos(1), Duration::MAX] {
+            assert!(check_delay(over).is_err(), "{over:?}");
+        }
         let enroll = |name: &str, more: usize| JobKind::Enroll {
             name: name.into(),
             more: vec![SourceRef::at("s3://b/b.wav"); more],

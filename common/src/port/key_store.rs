@@ -13,8 +13,10 @@ use crate::job::digest::ContentDigest;
 
 /// Longest name of a key, characters.
 pub const KEY_NAME_CHARS_MAX: usize = 64;
-/// Most keys that a store takes.
+/// Most good keys that a store takes.
 pub const KEYS_MAX: usize = 10_000;
+/// Revoked keys that are remembered, so that people see what became of them.
+pub const REVOKED_MAX: usize = 1000;
 
 /// What a key lets its holder do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,7 +132,7 @@ pub trait KeyStore: Clone + Send + Sync + 'static {
     /// Every key, the oldest first.
     fn keys(&self) -> impl Future<Output = StoreResult<Vec<ApiKey>>> + Send;
 
-    /// Makes a key good for nothing. `false` when it was so before, `None` when there is none.
+    /// Makes a key good for nothing. Of those, the last [`REVOKED_MAX`] are remembered. `false` when it was so before, `None` when there is none.
     fn revoke_key(&self, id: &KeyId) -> impl Future<Output = StoreResult<Option<bool>>> + Send;
 }
 

@@ -68,7 +68,8 @@ pub struct SubmitArguments {
     /// Address that is told about the end; needs `ROLLCALL_WEBHOOK_SECRET`
     #[arg(long, value_name = "URL")]
     pub callback_url: Option<String>,
-    /// Where the documents go besides the store's own place: `s3://BUCKET/PREFIX/`
+    /// Where the documents go besides the store's own place: `s3://BUCKET/PREFIX/`; with several recordings each has a
+    /// folder there, named by its job
     #[arg(long, value_name = "PREFIX")]
     pub output: Option<String>,
     /// Do the work even when the same content was diarized before

@@ -119,6 +119,12 @@ pub enum FleetError {
         #[source]
         failure: Option<Said>,
     },
+    /// What the job gave is another kind of thing.
+    #[error("job {job} has no such result: it learnt a voice")]
+    NoDocument {
+        /// The job.
+        job: JobId,
+    },
     /// The stored document is not one that this version reads.
     #[error("the result of job {job} is not a document of this version")]
     Document {
@@ -250,6 +256,7 @@ impl Explain for FleetError {
             | Self::Result { .. }
             | Self::UnknownJobs { .. }
             | Self::NoResult { .. }
+            | Self::NoDocument { .. }
             | Self::Document { .. }
             | Self::UnknownKey { .. }
             | Self::TooManyKeys { .. }
@@ -280,6 +287,7 @@ impl Explain for FleetError {
                 "`rollcall config show` names the Redis that was asked".to_owned(),
             ],
             Self::NoResult { job, state, .. } => no_result_hints(*job, *state),
+            Self::NoDocument { .. } => vec!["`rollcall speakers list` shows the known voices".to_owned()],
             Self::Write { .. } => Vec::new(),
             Self::UnknownKey { .. } => vec!["`rollcall keys list` shows the ids".to_owned()],
             Self::TooManyKeys { .. } => Vec::new(),

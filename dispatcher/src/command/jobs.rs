@@ -4,7 +4,7 @@ use common::job::id::JobId;
 use common::job::record::{JobRecord, JobState};
 use common::job::transition::{Cancel, Retried};
 use common::port::broker::{Broker, BrokerError};
-use common::port::job_store::{JobFilter, JobStore};
+use common::port::job_store::{JobFilter, JobStore, StoreResult};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::error::FleetError;
@@ -29,12 +29,21 @@ pub async fn records(store: &impl JobStore, jobs: &[JobId]) -> Result<Vec<JobRec
     }
 }
 
-/// The newest jobs that pass, newest first.
+/// The newest jobs that pass, newest first, however many have to be looked at for them.
 ///
 /// # Errors
 /// When the job store does not answer.
-pub async fn list(store: &impl JobStore, filter: JobFilter) -> Result<Vec<JobRecord>, FleetError> {
-    Ok(store.list(filter).await?)
+pub async fn list(store: &impl JobStore, mut filter: JobFilter) -> Result<Vec<JobRecord>, FleetError> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.list(filter.clone()).await?;
+        filter.limit = filter.limit.saturating_sub(page.jobs.len());
+        found.extend(page.jobs);
+        match page.next {
+            Some(next) if filter.limit > 0 => filter.before = Some(next),
+            _ => return Ok(found),
+        }
+    }
 }
 
 /// What became of one job of several.
@@ -58,12 +67,12 @@ pub async fn cancel(store: &impl JobStore, jobs: &[JobId]) -> Result<Vec<Changed
 }
 
 /// Jobs tried again, and why their bells did not ring, when they did not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Again {
     /// What became of each.
     pub jobs: Vec<Changed<Retried>>,
     /// Why the queue does not know of them yet.
-    pub silent: Option<BrokerError>,
+    pub silent: Option<FleetError>,
 }
 
 /// Makes discarded and cancelled jobs available again and rings for them.
@@ -75,8 +84,17 @@ pub async fn retry(store: &impl JobStore, broker: &impl Broker, jobs: &[JobId]) 
     let retries: Vec<_> = jobs.iter().map(|job| one(*job)).collect();
     let jobs: Vec<_> = futures::stream::iter(retries).buffered(AT_ONCE).try_collect().await?;
     let any = jobs.iter().any(|changed| matches!(changed.became, Some(Retried::Done)));
-    let silent = if any { relay::ring(store, broker).await? } else { None };
+    // They are available, whatever becomes of their bells: those are rung by whoever relays next.
+    let silent = if any { silent(relay::ring(store, broker).await) } else { None };
     Ok(Again { jobs, silent })
+}
+
+/// Why a bell did not ring, when it did not.
+fn silent(rung: StoreResult<Option<BrokerError>>) -> Option<FleetError> {
+    match rung {
+        Ok(error) => error.map(FleetError::from),
+        Err(error) => Some(error.into()),
+    }
 }
 
 /// Whether nothing more will happen to a job: ended and, when it completed, exported.

@@ -33,7 +33,7 @@ pub async fn create(
             hint: format!("a key's name has 1 to {KEY_NAME_CHARS_MAX} printable characters"),
         });
     }
-    if store.keys().await?.len() >= KEYS_MAX {
+    if store.keys().await?.iter().filter(|key| key.revoked_at.is_none()).count() >= KEYS_MAX {
         return Err(FleetError::TooManyKeys { most: KEYS_MAX });
     }
     scopes.sort_unstable();

@@ -56,6 +56,41 @@ pub fn tag(record: &JobRecord, format: DocumentFormat) -> Option<String> {
     Some(format!("{source}-{}-{}", format.as_str(), env!("CARGO_PKG_VERSION")))
 }
 
+/// Where a document of a completed job comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// It is stored under this key.
+    Stored(String),
+    /// It is rendered from the document under this key.
+    Rendered(String),
+}
+
+/// Where a document of a completed job comes from.
+///
+/// # Errors
+/// [`FleetError::NoDocument`] when the job learnt a voice.
+pub fn origin(record: &JobRecord, format: DocumentFormat) -> Result<Origin, FleetError> {
+    let folder = folder(record).unwrap_or_default();
+    let documents = record.result.iter().flat_map(|result| &result.documents);
+    let stored = |name: &str| documents.clone().any(|stored| stored.name == name);
+    match stored_name(format) {
+        wanted if stored(wanted) => Ok(Origin::Stored(format!("{folder}{wanted}"))),
+        _ if stored(DOCUMENT) => Ok(Origin::Rendered(format!("{folder}{DOCUMENT}"))),
+        _ => Err(FleetError::NoDocument { job: record.id }),
+    }
+}
+
+/// What an error means while a document of a job is read.
+#[must_use]
+pub fn unread(job: JobId, error: StoreError) -> FleetError {
+    match error {
+        // The stable keys may have gone with their retention while the attempt's own files are still there, or the
+        // other way round: say which key was missing.
+        error @ StoreError::NotFound { .. } => FleetError::Result { job, source: error },
+        other => FleetError::of_result(job, other),
+    }
+}
+
 /// A document of a completed job: as it was stored, or rendered from the stored `segments.json` when this format was not
 /// asked for at submission.
 ///
@@ -66,26 +101,23 @@ pub async fn document(
     record: &JobRecord,
     format: DocumentFormat,
 ) -> Result<Bytes, FleetError> {
-    let folder = folder(record).unwrap_or_default();
-    let stored = |name: &str| {
-        record.result.as_ref().is_some_and(|result| result.documents.iter().any(|stored| stored.name == name))
-    };
-    let wanted = stored_name(format);
-    let name = if stored(wanted) { wanted } else { DOCUMENT };
-    let read = objects.read(&format!("{folder}{name}"), render::json::BYTES_MAX as u64).await;
-    let bytes = match read {
-        // The stable keys may have gone with their retention while the attempt's own files are still there, or the
-        // other way round: say which key was missing.
-        Err(error @ StoreError::NotFound { .. }) => {
-            return Err(FleetError::Result { job: record.id, source: error });
-        }
-        other => other.map_err(|error| FleetError::of_result(record.id, error))?,
-    };
-    if name == wanted {
-        return Ok(bytes);
+    let origin = origin(record, format)?;
+    let (Origin::Stored(key) | Origin::Rendered(key)) = &origin;
+    let bytes = objects.read(key, render::json::BYTES_MAX as u64).await;
+    let bytes = bytes.map_err(|error| unread(record.id, error))?;
+    match origin {
+        Origin::Stored(_) => Ok(bytes),
+        Origin::Rendered(_) => written(record, &bytes, format),
     }
+}
+
+/// A format of a job's document, given the stored one. Takes as long as reading and writing all of it.
+///
+/// # Errors
+/// [`FleetError::Document`].
+pub fn written(record: &JobRecord, stored: &[u8], format: DocumentFormat) -> Result<Bytes, FleetError> {
     let document =
-        render::json::read(&bytes).map_err(|source| FleetError::Document { job: record.id, source })?;
+        render::json::read(stored).map_err(|source| FleetError::Document { job: record.id, source })?;
     Ok(Bytes::from(rendered(&document, format, shown_name(record))))
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::adapter::queue::QueueBroker;
 use common::adapter::redis::RedisJobStore;
@@ -13,6 +14,7 @@ use common::port::key_store::KeyStore as _;
 use common::random::{OsRandom, Random as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::ExitStatus;
@@ -22,6 +24,10 @@ use crate::settings::Secret;
 use crate::submit::Terms;
 use crate::webhook::{Post, Teller};
 use crate::{janitor, relay, rescue};
+
+/// How long everything may take to end once the process is told to stop: well within the 30 s after which the service
+/// manager kills it (`deploy/systemd`), and longer than HTTP gives the requests under way.
+const LAST: Duration = Duration::from_secs(20);
 
 /// How to serve.
 pub struct Plan {
@@ -73,20 +79,40 @@ pub async fn run(
     }
     tasks.spawn(relay::run(jobs.clone(), broker.clone(), stop.clone()));
     tasks.spawn(rescue::run(jobs.clone(), broker.clone(), objects.clone(), owner, stop.clone()));
-    tasks.spawn(janitor::run(objects.clone(), SystemClock::new(), stop.clone()));
+    let store = plan.terms.reach.store().clone();
+    tasks.spawn(janitor::run(jobs.clone(), objects.clone(), store, stop.clone()));
     let service = Service::new((jobs, broker, objects), plan.terms, plan.rules, stop.clone());
     tasks.spawn(http::live::run(service.clone()));
     tasks.spawn(http::serve(listener, http::router(service), plan.rules, stop.clone()));
     // A task that ends unasked has panicked: the process must not go on with a part of itself missing.
     let mut status = ExitStatus::Done;
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a task broke down; stopping");
-            status = ExitStatus::Failed;
+    let mut late = std::pin::pin!(late(stop.clone()));
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            () = &mut late => {
+                tracing::warn!(tasks = tasks.len(), "still at work; it is cut off, and somebody repeats it");
+                break;
+            }
+        };
+        match ended {
+            None => break,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "a task broke down; stopping");
+                status = ExitStatus::Failed;
+            }
         }
         stop.cancel();
     }
+    // What is left is dropped, as if the process had been killed: everything it does may be.
     Ok(status)
+}
+
+/// Returns [`LAST`] after the process was told to stop.
+async fn late(stop: CancellationToken) {
+    stop.cancelled().await;
+    sleep(LAST).await;
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use common::job::digest::ContentDigest;
+use common::port::job_store::JobStoreError;
 use common::port::key_store::{ApiKey, KeyId, KeyStore as _, NewKey, Scope};
 use common::random::Random;
 use subtle::ConstantTimeEq as _;
@@ -24,6 +25,8 @@ use super::service::{Door, Service};
 const PREFIX: &str = "rk_";
 /// Tokens that a request without a right key costs: guessing is fifty times slower than asking.
 const WRONG_COST: f64 = 50.0;
+/// What is said of a wrong key, whatever is wrong with it.
+const NOT_GOOD: &str = "the key is not good";
 
 /// A new key: what is kept of it, and its text, which nobody sees again.
 #[must_use]
@@ -114,41 +117,62 @@ async fn judge(service: &Service, request: &Parts) -> Result<(), Problem> {
     let peer = request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let peer = peer.map_or_else(|| "peer".to_owned(), |ip| format!("peer {ip}"));
     let Some(scope) = needed(method, path) else {
-        return paced(service, &peer, 1.0);
+        // Behind a proxy everybody is one peer: who guesses keys must not take the dashboard's files from the others.
+        return paced(service, &format!("files {peer}"));
     };
     if door == Door::Loopback && !headers.contains_key(AUTHORIZATION) {
-        return paced(service, "loopback", 1.0);
+        return paced(service, "loopback");
     }
-    let key = match bearer(service, headers).await {
-        Ok(key) => key,
-        Err(problem) => {
-            paced(service, &peer, WRONG_COST)?;
-            return Err(problem);
-        }
-    };
-    paced(service, key.key.id.as_str(), 1.0)?;
+    let key = keyed(service, &peer, headers).await?;
+    paced(service, key.key.id.as_str())?;
     if key.key.allows(scope) {
         return Ok(());
     }
     Err(Problem::forbidden(format!("the key {} lacks the scope `{}`", key.key.id, scope.as_str())))
 }
 
-fn paced(service: &Service, who: &str, cost: f64) -> Result<(), Problem> {
-    let taken = service.rates.take(who, cost, service.clock().monotonic());
+/// The key of a request. A peer is counted before its key is looked up, so that guessing costs the job store no more than
+/// asking may; a wrong key is charged for, a good one and an outage are not.
+async fn keyed(service: &Service, peer: &str, headers: &HeaderMap) -> Result<ApiKey, Problem> {
+    paced(service, peer)?;
+    let found = bearer(service, headers).await;
+    let more = match &found {
+        Ok(Some(_)) | Err(Unknown::Store(_)) => -1.0,
+        Ok(None) | Err(Unknown::Nobody(_)) => WRONG_COST - 1.0,
+    };
+    service.rates.charge(peer, more, service.clock().monotonic());
+    match found {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(Problem::unauthorized(NOT_GOOD)),
+        Err(Unknown::Nobody(why)) => Err(Problem::unauthorized(why)),
+        Err(Unknown::Store(error)) => Err(error.into()),
+    }
+}
+
+fn paced(service: &Service, who: &str) -> Result<(), Problem> {
+    let taken = service.rates.take(who, service.clock().monotonic());
     taken.map_err(|wait| {
         let wait = wait.max(Duration::from_secs(1));
         Problem::busy(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait)
     })
 }
 
-async fn bearer(service: &Service, headers: &HeaderMap) -> Result<ApiKey, Problem> {
-    let wrong = || Problem::unauthorized("the key is not good");
-    let given = headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("a key is needed"))?;
-    let text = given.to_str().map_err(|_| wrong())?;
+/// Why nobody knows who asks.
+enum Unknown {
+    /// The request does not say.
+    Nobody(&'static str),
+    /// The job store did not answer.
+    Store(JobStoreError),
+}
+
+/// The key that a request shows; `None` when it is not good.
+async fn bearer(service: &Service, headers: &HeaderMap) -> Result<Option<ApiKey>, Unknown> {
+    let given = headers.get(AUTHORIZATION).ok_or(Unknown::Nobody("a key is needed"))?;
+    let text = given.to_str().map_err(|_| Unknown::Nobody(NOT_GOOD))?;
     let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (id, secret) = token.and_then(|(_, token)| parts(token.trim())).ok_or_else(wrong)?;
-    let found = service.jobs.find_key(&id).await?;
-    found.filter(|key| opens(key, secret)).ok_or_else(wrong)
+    let Some((id, secret)) = token.and_then(|(_, token)| parts(token.trim())) else { return Ok(None) };
+    let found = service.jobs.find_key(&id).await.map_err(Unknown::Store)?;
+    Ok(found.filter(|key| opens(key, secret)))
 }
 
 #[cfg(test)]

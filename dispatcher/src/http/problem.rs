@@ -16,6 +16,17 @@ use crate::command::error::FleetError;
 use crate::submit::error::SubmitError;
 use crate::wire::request::RequestError;
 
+/// The code of what is to be asked again later.
+const BUSY: &str = "busy";
+/// What is said of a service that does not answer: its address is nobody's business out there.
+const AWAY: &str = "a service that is needed does not answer";
+
+/// What an event `problem` says while the job store is away: code and sentence of the problem that a request would get.
+#[must_use]
+pub fn away() -> String {
+    serde_json::json!({ "code": BUSY, "detail": AWAY }).to_string()
+}
+
 /// A problem as a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemDocument {
@@ -75,7 +86,7 @@ impl Problem {
 
     /// Too many at once; to be asked again after this time.
     pub fn busy(status: StatusCode, detail: impl Into<String>, again_in: Duration) -> Self {
-        Self { again_in: Some(again_in), ..Self::new(status, "busy", detail) }
+        Self { again_in: Some(again_in), ..Self::new(status, BUSY, detail) }
     }
 
     /// The body was too slow, or broke off.
@@ -98,7 +109,12 @@ impl Problem {
 
     /// More bytes than are taken.
     pub fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "audio_too_long", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// The store, or the machine, has no room or time for more just now.
+    pub fn crowded(detail: &'static str) -> Self {
+        Self::busy(StatusCode::SERVICE_UNAVAILABLE, detail, Duration::from_secs(5))
     }
 
     /// What an error of the object store means for whoever uploads or reads.
@@ -125,16 +141,16 @@ impl From<FleetError> for Problem {
             FleetError::UnknownJobs { jobs } => {
                 Self::unknown_job(&jobs.first().map(JobId::to_string).unwrap_or_default())
             }
-            FleetError::NoResult { .. } => Self::new(StatusCode::CONFLICT, "no_result", whole(&error)),
+            FleetError::NoResult { .. } | FleetError::NoDocument { .. } => {
+                Self::new(StatusCode::CONFLICT, "no_result", whole(&error))
+            }
             // It was there, and its time is over.
             FleetError::Result { source: StoreError::NotFound { .. }, .. } => {
                 Self::new(StatusCode::GONE, "result_gone", whole(&error))
             }
-            // The services' addresses are nobody's business out there.
             FleetError::Unreachable { source, .. } | FleetError::Refused { source, .. } => {
                 tracing::warn!(error = %error, cause = %source, "a service fails a request");
-                let detail = "a service that is needed does not answer";
-                Self::busy(StatusCode::SERVICE_UNAVAILABLE, detail, Duration::from_secs(2))
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, AWAY, Duration::from_secs(2))
             }
             _ => {
                 tracing::error!(error = whole(&error), "a request fails");
@@ -167,7 +183,7 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let (status, code) = match error {
             SubmitError::Fleet(error) => return error.into(),
-            SubmitError::NotAllowed { .. } | SubmitError::Callback { .. } => {
+            SubmitError::NotAllowed { .. } | SubmitError::Reserved { .. } | SubmitError::Callback { .. } => {
                 (StatusCode::FORBIDDEN, "not_allowed")
             }
             SubmitError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "audio_too_long"),

@@ -150,7 +150,7 @@ mod tests {
             }
         }
         routes.sort_unstable();
-        let contract = [
+        let expected = [
             "DELETE /v1/jobs/{id}",
             "GET /healthz",
             "GET /metrics",
@@ -167,7 +167,7 @@ mod tests {
             "POST /v1/jobs",
             "POST /v1/jobs/{id}/retry",
         ];
-        assert_eq!(routes, contract);
+        assert_eq!(routes, expected);
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 5, "{found:?}");

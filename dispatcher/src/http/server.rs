@@ -55,6 +55,8 @@ pub async fn serve(listener: TcpListener, router: Router, rules: Rules, stop: Ca
             }
         }
     }
+    // Whoever comes now hears at once that nobody is here, and may ask another process.
+    drop(listener);
     let over = timeout(LAST, async { while connections.join_next().await.is_some() {} }).await;
     if over.is_err() {
         tracing::warn!("requests were still under way; they are cut off");

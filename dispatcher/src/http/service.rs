@@ -36,6 +36,8 @@ pub struct Rules {
     pub upload_bytes_max: u64,
     /// Uploads at a time.
     pub uploads_max: usize,
+    /// Documents that are rendered at a time.
+    pub renders_max: usize,
     /// Event streams at a time.
     pub streams_max: usize,
     /// Connections at a time.
@@ -54,6 +56,7 @@ impl Default for Rules {
             door: Door::Keys,
             upload_bytes_max: AUDIO_BYTES_MAX,
             uploads_max: 32,
+            renders_max: 4,
             streams_max: 1024,
             connections_max: 4096,
             requests_per_s: 1000,
@@ -79,6 +82,7 @@ pub struct Parts {
     pub stop: CancellationToken,
     clock: SystemClock,
     pub(super) uploads: Semaphore,
+    pub(super) renders: Semaphore,
     pub(super) streams: Arc<Semaphore>,
     pub(super) rates: RateTable,
     pub(super) readiness: Readiness,
@@ -107,6 +111,7 @@ impl Service {
             stop,
             clock: SystemClock::new(),
             uploads: Semaphore::new(rules.uploads_max),
+            renders: Semaphore::new(rules.renders_max),
             streams: Arc::new(Semaphore::new(rules.streams_max)),
             rates: RateTable::new(rules.requests_per_s),
             readiness: Readiness::default(),

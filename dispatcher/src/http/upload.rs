@@ -1,6 +1,7 @@
 //! A part of a form into the store: hashed and counted on its way, never held whole.
 
 use axum::extract::multipart::Field;
+use axum::http::StatusCode;
 use bytes::Bytes;
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
@@ -40,8 +41,17 @@ impl ByteSource for Pieces {
     }
 }
 
+/// How large a part may be, and the code of a larger one.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Most bytes.
+    pub bytes_max: u64,
+    /// What one more is called.
+    pub code: &'static str,
+}
+
 /// Streams a part to the store, under a temporary key.
-pub async fn receive(service: &Service, mut field: Field<'_>) -> Result<Received, Problem> {
+pub async fn receive(service: &Service, mut field: Field<'_>, bound: Bound) -> Result<Received, Problem> {
     let name = file_name(field.file_name().unwrap_or_default());
     let upload = JobId::new(service.clock().now(), service.random().bytes());
     let key = object_key::inbox_upload(upload);
@@ -49,9 +59,8 @@ pub async fn receive(service: &Service, mut field: Field<'_>) -> Result<Received
     let content = Content::Stream(Body::new(Pieces(source)));
     let options = PutOptions::default();
     let putting = service.objects.put(&key, content, &options);
-    let most = service.rules.upload_bytes_max;
     let pumping = async move {
-        let read = pump(&mut field, &pieces, most).await;
+        let read = pump(&mut field, &pieces, bound).await;
         if let Err(problem) = &read {
             // The store must not take what came so far for the whole. Should it have gone away itself, it knows.
             let broken = StoreError::Source { detail: format!("{problem:?}") };
@@ -72,13 +81,14 @@ pub async fn receive(service: &Service, mut field: Field<'_>) -> Result<Received
 async fn pump(
     field: &mut Field<'_>,
     pieces: &mpsc::Sender<Result<Bytes, StoreError>>,
-    most: u64,
+    Bound { bytes_max, code }: Bound,
 ) -> Result<(ContentDigest, u64), Problem> {
     let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
     while let Some(piece) = field.chunk().await.map_err(|error| Problem::body(&error))? {
         bytes += piece.len() as u64;
-        if bytes > most {
-            return Err(Problem::too_large(format!("the upload is larger than {most} bytes")));
+        if bytes > bytes_max {
+            let detail = format!("the upload is larger than {bytes_max} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, detail));
         }
         hash.update(&piece);
         if pieces.send(Ok(piece)).await.is_err() {

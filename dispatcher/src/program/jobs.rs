@@ -6,7 +6,6 @@ use std::path::Path;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
 use common::job::spec::DocumentFormat;
-use common::port::broker::BrokerError;
 use common::port::job_store::{JobFilter, JobStore};
 
 use super::{Ended, now};
@@ -51,7 +50,9 @@ fn blocks(found: &[JobRecord], json: bool) -> String {
 pub(super) async fn list(arguments: ListArguments, settings: &Settings) -> Ended {
     let ListArguments { state, tag, limit, json } = arguments;
     let store = connect::job_store(settings)?;
-    let found = jobs::list(&store, JobFilter { state, tag, limit: usize::from(limit), before: None }).await?;
+    let found =
+        jobs::list(&store, JobFilter { state, tag, limit: usize::from(limit), ..JobFilter::default() })
+            .await?;
     let text =
         if json { records::json_array(&found) } else { records::table(&found, now(), output::width()) };
     Ok(output::status(output::print(&text)))
@@ -149,7 +150,7 @@ async fn told(
     told: Told,
     ids: &[JobId],
     json: bool,
-    silent: Option<BrokerError>,
+    silent: Option<FleetError>,
 ) -> Ended {
     let mut text = told.done;
     if json {

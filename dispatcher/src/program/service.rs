@@ -78,13 +78,18 @@ pub(super) async fn keys(command: KeysCommand, settings: &Settings) -> Ended {
             Ok(output::status(output::print(&text)))
         }
         KeysCommand::Revoke(arguments) => {
-            let mut text = String::new();
+            let (mut text, mut failed) = (String::new(), String::new());
             for id in &arguments.ids {
-                let was_good = api_keys::revoke(&store, id).await?;
-                let word = if was_good { "revoked" } else { "was revoked before" };
-                text.push_str(&format!("{id} {word}\n"));
+                match api_keys::revoke(&store, id).await {
+                    Ok(true) => text.push_str(&format!("{id} revoked\n")),
+                    Ok(false) => text.push_str(&format!("{id} was revoked before\n")),
+                    Err(error @ FleetError::UnknownKey { .. }) => {
+                        failed.push_str(&format!("error: {error}\n"))
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
-            Ok(output::status(output::print(&text)))
+            Ok(ended(output::print(&text), &failed))
         }
     }
 }
@@ -112,9 +117,13 @@ pub(super) async fn webhooks(command: WebhooksCommand, settings: &Settings) -> E
                     None => failed.push_str(&format!("error: no such job: `{job}`\n")),
                 }
             }
-            let written = output::print(&text);
-            output::complain(&failed);
-            Ok(if failed.is_empty() { output::status(written) } else { ExitStatus::Failed })
+            Ok(ended(output::print(&text), &failed))
         }
     }
+}
+
+/// What came of several things, after the good news was printed.
+fn ended(written: std::io::Result<()>, failed: &str) -> ExitStatus {
+    output::complain(failed);
+    if failed.is_empty() { output::status(written) } else { ExitStatus::Failed }
 }

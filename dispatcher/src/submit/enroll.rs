@@ -60,7 +60,7 @@ pub async fn enroll<J: JobStore, B: Broker>(
     };
     let mut tags = std::collections::BTreeMap::new();
     if let Some(Found::File { path }) = found.first() {
-        name_file(&mut tags, path);
+        name_file(&mut tags, &path.file_name().unwrap_or_default().to_string_lossy());
     }
     let spec = JobSpec { bundle: lesson.bundle.clone(), tags, ..JobSpec::enroll(&lesson.name, audio, more) };
     spec.check()?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use common::adapter::web::WebError;
 use common::job::spec::SpecError;
 use common::port::job_store::IdempotencyError;
 use common::port::object_store::StoreError;
@@ -101,6 +102,18 @@ pub enum SubmitError {
         /// The address.
         uri: String,
     },
+    /// A part of the store with a meaning of its own.
+    #[error("the store keeps this place for itself: `{uri}`")]
+    Reserved {
+        /// The address.
+        uri: String,
+    },
+    /// Not a place that documents can be copied to.
+    #[error("not an address of the form `s3://bucket/prefix/` that documents can be copied to: `{uri}`")]
+    Output {
+        /// What was given.
+        uri: String,
+    },
     /// The transcript cannot be used.
     #[error("not a transcript that can be used: `{name}`")]
     Transcript {
@@ -128,10 +141,12 @@ pub enum SubmitError {
         url: String,
     },
     /// Not an address that can be told.
-    #[error("not an `https://` address: `{url}`")]
+    #[error("not an `https://` address that may be told: `{url}`")]
     Callback {
         /// What was given.
         url: String,
+        /// Why.
+        source: WebError,
     },
     /// Nobody has the bundle.
     #[error("no such bundle: `{bundle}`")]
@@ -154,6 +169,7 @@ impl Explain for SubmitError {
             | Self::Spec(_)
             | Self::Idempotency(_)
             | Self::NoWebhookSecret { .. }
+            | Self::Output { .. }
             | Self::Callback { .. } => ExitStatus::Usage,
             Self::Manifest { .. }
             | Self::Unreadable { .. }
@@ -164,6 +180,7 @@ impl Explain for SubmitError {
             | Self::Missing { .. }
             | Self::Forbidden { .. }
             | Self::NotAllowed { .. }
+            | Self::Reserved { .. }
             | Self::Transcript { .. }
             | Self::UnknownBundle { .. } => ExitStatus::Failed,
         }
@@ -194,6 +211,10 @@ impl Explain for SubmitError {
                 "set `ROLLCALL_ALLOW` to its prefix, here and where the workers run, or submit a copy"
                     .to_owned()
             }
+            Self::Reserved { .. } => {
+                "uploads, results, voices and bundles lie there; name a folder of your own".to_owned()
+            }
+            Self::Output { .. } => "the store, or `ROLLCALL_ALLOW`, has to hold it".to_owned(),
             Self::Transcript { .. } => {
                 "read are Whisper, WhisperLive and WhisperX JSON, SRT and VTT".to_owned()
             }

@@ -4,6 +4,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use common::adapter::store::UrlStore;
+use common::object_key;
 use common::port::object_store::{ObjectInfo, ObjectStore, PAGE_OBJECTS_MAX, StoreError};
 use common::reach::{Place, Reach};
 
@@ -56,9 +57,25 @@ impl Gatherer<'_> {
     /// When there are none, or one cannot be taken.
     pub async fn gather(&self, text: &str) -> Result<Vec<Found>, SubmitError> {
         match Source::parse(text)? {
-            Source::Path(path) => self.local(&path),
+            Source::Path(path) => match self.uploaded(text).await? {
+                Some(found) => Ok(vec![found]),
+                None => self.local(&path),
+            },
             Source::Web(uri) => Ok(vec![Found::Web { uri }]),
             Source::Object { bucket, key } => self.objects(text, &bucket, &key).await,
+        }
+    }
+
+    /// What lies in a store that is a folder is an object already.
+    async fn uploaded(&self, text: &str) -> Result<Option<Found>, SubmitError> {
+        let key = match self.reach.place(text) {
+            Place::Store(key) if text.starts_with("file://") && object_key::may_be_source(key) => key,
+            _ => return Ok(None),
+        };
+        match self.store.head(key).await {
+            Ok(info) => object(text.to_owned(), &info).map(Some),
+            // A folder, or nothing: looked at as a path.
+            Err(_) => Ok(None),
         }
     }
 
@@ -104,6 +121,9 @@ impl Gatherer<'_> {
 
     async fn objects(&self, uri: &str, bucket: &str, key: &str) -> Result<Vec<Found>, SubmitError> {
         let inside = match self.reach.place(uri) {
+            Place::Store(key) if !object_key::may_be_source(key) => {
+                return Err(SubmitError::Reserved { uri: uri.to_owned() });
+            }
             Place::Store(_) => true,
             Place::Allowed => false,
             // The store's own address has no key, but lists everything in it.
@@ -130,7 +150,20 @@ impl Gatherer<'_> {
             }
         }
         let folder = if prefix { key.to_owned() } else { format!("{key}/") };
-        list(&whole_bucket, bucket, &folder, uri, inside).await
+        let mut found = list(&whole_bucket, bucket, &folder, uri, inside).await?;
+        found.retain(|found| self.is_source(found));
+        if found.is_empty() {
+            return Err(SubmitError::Nothing { name: uri.to_owned(), shallow: false });
+        }
+        Ok(found)
+    }
+
+    /// Whether what was found below a prefix is somebody's recording, not a part of somebody's result.
+    fn is_source(&self, found: &Found) -> bool {
+        match found {
+            Found::Object { uri, .. } => self.reach.store().key(uri).is_none_or(object_key::may_be_source),
+            Found::File { .. } | Found::Web { .. } => true,
+        }
     }
 }
 

@@ -14,15 +14,19 @@ pub mod upload;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use common::adapter::s3::S3Location;
 use common::adapter::store::UrlStore;
+use common::adapter::web::{self, Audience};
 use common::clock::Clock;
 use common::fleet::{export, voices};
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
 use common::job::spec::{CacheKey, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use common::object_key;
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
+use common::port::object_store::KEY_BYTES_MAX;
 use common::random::Random;
 use common::reach::{Place, Reach};
 use common::speech::transcript;
@@ -42,6 +46,8 @@ use gather::{Found, Gatherer, RECORDINGS_MAX};
 const AT_ONCE: usize = 4;
 /// Recordings after which bells are rung.
 const BATCH: usize = 64;
+/// Room for what is put behind an output's prefix: the job's id, a `/`, and the longest name of a document.
+const OUTPUT_NAME_BYTES: usize = 100;
 /// The tag that keeps the name of an uploaded file, unless the submitter uses it.
 pub const FILE_TAG: &str = "file";
 
@@ -115,6 +121,8 @@ struct Wanted {
     transcript: Option<SourceRef>,
     /// Whether it is the only one, so that an idempotency key is its own.
     alone: bool,
+    /// Whether another one's documents go to the same place, so that each needs a folder there.
+    shares_output: bool,
 }
 
 /// Submits the recordings of `requests`.
@@ -185,31 +193,58 @@ async fn known(
 ) -> Result<Option<Known>, SubmitError> {
     let Some(bundle) = bundle.filter(|_| terms.cache) else { return Ok(None) };
     let name = bundle.split_once('@').map_or(bundle.as_str(), |(name, _)| name);
-    let listed = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
+    let (listed, _) = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
     Ok(Some(Known { voices: voices::digest(&listed), bundle }))
 }
 
 /// What can be refused without looking anything up.
-fn check(wishes: &Wishes, terms: &Terms) -> Result<(), SubmitError> {
+///
+/// # Errors
+/// The first wish that cannot be granted.
+pub fn check(wishes: &Wishes, terms: &Terms) -> Result<(), SubmitError> {
     // A specification with another recording has the same bounds.
     wishes.spec(SourceRef::at("s3://bucket/key"), None)?;
     if let Some(key) = &wishes.idempotency_key {
         Idempotency::new(key)?;
     }
-    for uri in wishes.output.iter().chain(wishes.bundle.iter().filter(|bundle| bundle.contains('/'))) {
-        if matches!(terms.reach.place(uri), Place::Web | Place::Outside) {
-            return Err(SubmitError::NotAllowed { uri: uri.clone() });
-        }
+    if let Some(uri) = wishes.bundle.iter().find(|bundle| bundle.contains('/'))
+        && matches!(terms.reach.place(uri), Place::Web | Place::Outside)
+    {
+        return Err(SubmitError::NotAllowed { uri: uri.clone() });
     }
-    if let Some(url) = &wishes.callback_url {
-        if !terms.signs_webhooks {
-            return Err(SubmitError::NoWebhookSecret { url: url.clone() });
-        }
-        if !matches!(terms.reach.place(url), Place::Web | Place::Allowed) {
-            return Err(SubmitError::Callback { url: url.clone() });
-        }
+    wishes.output.iter().try_for_each(|uri| check_output(uri, &terms.reach))?;
+    wishes.callback_url.iter().try_for_each(|url| check_callback(url, terms))
+}
+
+/// Whether documents may be copied below an address: S3 alone, and nothing that has a meaning of its own.
+fn check_output(uri: &str, reach: &Reach) -> Result<(), SubmitError> {
+    let not_allowed = || SubmitError::NotAllowed { uri: uri.to_owned() };
+    if !uri.starts_with("s3://") || !reach.store().to_string().starts_with("s3://") {
+        return Err(not_allowed());
     }
-    Ok(())
+    match reach.place(uri) {
+        Place::Store(key) if object_key::is_reserved(key) => {
+            return Err(SubmitError::Reserved { uri: uri.to_owned() });
+        }
+        Place::Store(_) | Place::Allowed => {}
+        Place::Web | Place::Outside => return Err(not_allowed()),
+    }
+    let location: Result<S3Location, _> = uri.parse();
+    let room = |location: &S3Location| location.prefix().len() + OUTPUT_NAME_BYTES <= KEY_BYTES_MAX;
+    if location.as_ref().is_ok_and(room) { Ok(()) } else { Err(SubmitError::Output { uri: uri.to_owned() }) }
+}
+
+/// Whether a webhook can ever reach an address.
+fn check_callback(url: &str, terms: &Terms) -> Result<(), SubmitError> {
+    if !terms.signs_webhooks {
+        return Err(SubmitError::NoWebhookSecret { url: url.to_owned() });
+    }
+    let audience = match terms.reach.place(url) {
+        Place::Allowed => Audience::Allowed,
+        Place::Store(_) | Place::Web | Place::Outside => Audience::Public,
+    };
+    let refused = |source| SubmitError::Callback { url: url.to_owned(), source };
+    web::target(url, audience).and_then(|uri| web::may_be_asked(&uri, audience)).map_err(refused)
 }
 
 /// Finds every recording, and reads and uploads the transcripts.
@@ -232,12 +267,19 @@ async fn gather_all<J, B>(
         }
     }
     let alone = all.len() == 1;
+    let mut outputs: BTreeMap<String, usize> = BTreeMap::new();
+    for output in all.iter().filter_map(|(_, wishes)| wishes.output.as_deref()) {
+        *outputs.entry(output.trim_end_matches('/').to_owned()).or_default() += 1;
+    }
+    let outputs = &outputs;
     let with_transcript = |(found, wishes): (Found, Wishes)| async move {
         let transcript = match &wishes.transcript {
             None => None,
             Some(text) => Some(transcript_source(ports, terms, text, heard).await?),
         };
-        Ok(Wanted { found, wishes, transcript, alone })
+        let output = wishes.output.as_deref().map(|output| output.trim_end_matches('/'));
+        let shares_output = output.and_then(|output| outputs.get(output)).is_some_and(|users| *users > 1);
+        Ok(Wanted { found, wishes, transcript, alone, shares_output })
     };
     futures::stream::iter(all).map(with_transcript).buffered(AT_ONCE).try_collect().await
 }
@@ -252,7 +294,10 @@ async fn transcript_source<J, B>(
     let gatherer = Gatherer { store: ports.objects, reach: &terms.reach, recursive: false };
     match gatherer.gather(text).await?.swap_remove(0) {
         Found::Web { uri } => Ok(SourceRef::at(uri)),
-        Found::Object { uri, bytes } => Ok(SourceRef { bytes: Some(bytes), ..SourceRef::at(uri) }),
+        Found::Object { uri, bytes } => {
+            keep_upload(ports, terms, &uri, bytes).await?;
+            Ok(SourceRef { bytes: Some(bytes), ..SourceRef::at(uri) })
+        }
         Found::File { path } => {
             let limits = transcript::Limits::default();
             let unreadable = |source| SubmitError::Unreadable { path: path.clone(), source };
@@ -292,10 +337,15 @@ async fn one<J: JobStore, B>(
     let mut wishes = wanted.wishes.clone();
     let (name, audio) = reachable(ports, &wanted.found, terms, heard).await?;
     if let Found::File { path } = &wanted.found {
-        name_file(&mut wishes.tags, path);
+        name_file(&mut wishes.tags, &path.file_name().unwrap_or_default().to_string_lossy());
     }
     let key = wishes.idempotency_key.take();
     let id = JobId::new(ports.clock.now(), ports.random.bytes());
+    if let Some(output) = wishes.output.take() {
+        let output = output.trim_end_matches('/');
+        wishes.output =
+            Some(if wanted.shares_output { format!("{output}/{id}/") } else { format!("{output}/") });
+    }
     let span = tracing::error_span!(target: TRACED, "submit", job = %id, trace_id = Empty);
     spans::join(&span, None);
     let trace = spans::context(&span);
@@ -331,11 +381,29 @@ async fn reachable<J, B>(
     Ok(match found {
         Found::File { path } => (path.display().to_string(), send(ports, terms, path, heard).await?),
         Found::Object { uri, bytes } => {
+            keep_upload(ports, terms, uri, *bytes).await?;
             let sha256 = terms.reach.store().key(uri).and_then(digest_in_key);
             (uri.clone(), SourceRef { sha256, bytes: Some(*bytes), ..SourceRef::at(uri.clone()) })
         }
         Found::Web { uri } => (uri.clone(), SourceRef::at(uri.clone())),
     })
+}
+
+/// Marks an upload as used when it is named by its address: its time in the inbox begins anew.
+async fn keep_upload<J, B>(
+    ports: &Ports<'_, J, B>,
+    terms: &Terms,
+    uri: &str,
+    bytes: u64,
+) -> Result<(), SubmitError> {
+    let key = terms.reach.store().key(uri).filter(|key| key.starts_with(object_key::INBOX));
+    let Some(key) = key else { return Ok(()) };
+    let kept = upload::keep(ports.objects, key, bytes, ports.clock.now()).await;
+    if kept.map_err(FleetError::of_store)? {
+        Ok(())
+    } else {
+        Err(SubmitError::Missing { uri: uri.to_owned() })
+    }
 }
 
 /// Exports what a job took from another, so that whoever asked has it now, also where no worker lives. What fails, a
@@ -362,11 +430,10 @@ fn own_key(key: &str, alone: bool, audio: &SourceRef) -> Result<Idempotency, Sub
     Ok(Idempotency::new(&joined.to_string())?)
 }
 
-/// Keeps the name of an uploaded file, whose key is its digest, as a tag, where there is room.
-fn name_file(tags: &mut BTreeMap<String, String>, path: &Path) {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if tags.len() < TAGS_MAX && name.len() <= TAG_VALUE_BYTES_MAX {
-        tags.entry(FILE_TAG.to_owned()).or_insert_with(|| name.into_owned());
+/// Keeps the name of an uploaded file, whose key is its digest, as a tag, where there is one and room for it.
+pub fn name_file(tags: &mut BTreeMap<String, String>, name: &str) {
+    if tags.len() < TAGS_MAX && (1..=TAG_VALUE_BYTES_MAX).contains(&name.len()) {
+        tags.entry(FILE_TAG.to_owned()).or_insert_with(|| name.to_owned());
     }
 }
 
@@ -380,7 +447,7 @@ pub fn shown_name(record: &JobRecord) -> &str {
 
 /// The digest that the key of an uploaded object is.
 fn digest_in_key(key: &str) -> Option<ContentDigest> {
-    let name = key.strip_prefix(common::object_key::INBOX)?;
+    let name = key.strip_prefix(object_key::INBOX)?;
     name.split_once('.')?.0.parse().ok()
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use common::adapter::store::folder_path;
+
 /// Extensions of files that are taken from folders and prefixes: everything that a worker reads, and what it refuses by
 /// name, so that no recording is passed over in silence.
 const EXTENSIONS: [&str; 41] = [
@@ -67,7 +69,7 @@ impl Source {
             }
             "https" => Ok(Self::Web(text.to_owned())),
             "http" => Err(SourceError::Insecure { text: shown() }),
-            "file" if rest.starts_with('/') => Ok(Self::Path(PathBuf::from(rest))),
+            "file" => folder_path(text).map(Self::Path).ok_or_else(|| SourceError::Scheme { text: shown() }),
             _ => Err(SourceError::Scheme { text: shown() }),
         }
     }
@@ -88,6 +90,12 @@ mod tests {
     fn arguments_are_told_apart() {
         assert_eq!(Source::parse("a b.wav"), Ok(Source::Path("a b.wav".into())));
         assert_eq!(Source::parse("file:///a.wav"), Ok(Source::Path("/a.wav".into())));
+        assert_eq!(Source::parse("file:///a%20b.wav"), Ok(Source::Path("/a b.wav".into())));
+        assert_eq!(
+            Source::parse("/a%20b.wav"),
+            Ok(Source::Path("/a%20b.wav".into())),
+            "a path is no address"
+        );
         let object =
             |bucket: &str, key: &str| Ok(Source::Object { bucket: bucket.to_owned(), key: key.to_owned() });
         assert_eq!(Source::parse("s3://b/k/a.wav"), object("b", "k/a.wav"));
@@ -95,7 +103,7 @@ mod tests {
         assert_eq!(Source::parse("https://x/a.wav"), Ok(Source::Web("https://x/a.wav".to_owned())));
         assert!(matches!(Source::parse("http://x/a.wav"), Err(SourceError::Insecure { .. })));
         assert!(matches!(Source::parse("s3:///k"), Err(SourceError::Bucket { .. })));
-        for text in ["ftp://x/a", "file://host/a"] {
+        for text in ["ftp://x/a", "file://host/a", "file:///a%zz"] {
             assert!(matches!(Source::parse(text), Err(SourceError::Scheme { .. })), "{text}");
         }
     }

@@ -64,7 +64,7 @@ impl Bench {
     }
 
     async fn count(&self) -> usize {
-        self.jobs.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap().len()
+        self.jobs.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap().jobs.len()
     }
 
     async fn worker(&self) {

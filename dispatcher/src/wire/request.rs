@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::job::lane::Lane;
 use common::job::spec::{
-    Channels, DocumentFormat, JobSpec, Limits, Options, SourceRef, SpeakerCount, SpecError,
+    Channels, DocumentFormat, JobSpec, Limits, Options, SourceRef, SpeakerCount, SpecError, check_delay,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -34,7 +34,7 @@ pub struct JobBody {
     idempotency_key: Option<String>,
     /// `NAME` or `NAME@VERSION` of a model bundle.
     bundle: Option<String>,
-    /// `s3://…/prefix/` where the documents go besides the store's own place.
+    /// `s3://…/prefix/` where the documents go besides the store's own place; in the store or where `ROLLCALL_ALLOW` says.
     output: Option<String>,
     /// Failed attempts after which it is given up.
     max_attempts: Option<u32>,
@@ -230,8 +230,9 @@ impl Wishes {
     /// The specification of a diarization of `audio` with these wishes.
     ///
     /// # Errors
-    /// When a part is out of its bounds.
+    /// When a part is out of its bounds, the delay among them.
     pub fn spec(&self, audio: SourceRef, transcript: Option<SourceRef>) -> Result<JobSpec, SpecError> {
+        self.delay.map_or(Ok(()), check_delay)?;
         let (options, limits) = (Options::default(), Limits::default());
         let spec = JobSpec {
             options: Options {
@@ -355,5 +356,10 @@ mod tests {
         assert_eq!(joined.tags, tags(&[("a", "1"), ("b", "3")]));
         let too_long = Wishes { delay: None, attempts_max: Some(1001), ..Wishes::default() };
         assert!(too_long.spec(SourceRef::at("s3://b/a"), None).is_err());
+        for (delay_s, good) in [("31622400", true), ("31622401", false), ("1e17", false)] {
+            let text = format!(r#"{{"audio":"s3://b/a","delay_s":{delay_s}}}"#);
+            let wishes = JobRequest::from_json(&text).unwrap().wishes;
+            assert_eq!(wishes.spec(SourceRef::at("s3://b/a"), None).is_ok(), good, "{delay_s}");
+        }
     }
 }

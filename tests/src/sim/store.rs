@@ -13,9 +13,9 @@ use common::job::spec::CacheKey;
 use common::job::transition::{Cancel, Ended, Ending, Retried, Settled, Transition};
 use common::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use common::port::job_store::{
-    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobStore,
-    JobStoreError, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, WebhookAnswer, WebhookDue,
-    WebhookOutcome,
+    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobPage, JobStore,
+    JobStoreError, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, WebhookAnswer, WebhookClaim,
+    WebhookDue, WebhookOutcome,
 };
 
 use super::checker::Call;
@@ -94,7 +94,7 @@ impl JobStore for SimStore {
         self.look(move |world| now(world.jobs.get(job))).await
     }
 
-    async fn list(&self, filter: JobFilter) -> StoreResult<Vec<JobRecord>> {
+    async fn list(&self, filter: JobFilter) -> StoreResult<JobPage> {
         self.look(move |world| now(world.jobs.list(filter))).await
     }
 
@@ -236,11 +236,11 @@ impl JobStore for SimStore {
 
     async fn finish_webhook(
         &self,
-        job: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
     ) -> StoreResult<()> {
-        self.look(move |world| now(world.jobs.finish_webhook(job, outcome, answer))).await
+        self.look(move |world| now(world.jobs.finish_webhook(claim, outcome, answer))).await
     }
 
     async fn deliveries(&self, n: usize) -> StoreResult<Vec<Delivery>> {

@@ -68,6 +68,11 @@ fn run(
 ) -> Result<bool, ServeError> {
     rules.audio = bench.limits;
     rules.jobs_max = args.max_jobs.map_or(bench.jobs() + JOBS_BESIDE, usize::from);
+    if bench.device.gauges().is_some() {
+        // `--device-memory` is the card's; of the machine's there is no flag.
+        let share = memory::budget_bytes(JOB_MEMORY, memory::machine_bytes());
+        rules.memory_bytes = share.unwrap_or(rules.memory_bytes);
+    }
     let grace = (!args.drain).then(|| Duration::from_secs(args.grace.into()));
     let scratch = home.cache().join("fetched");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -80,11 +85,12 @@ fn run(
             metrics::offer(address, Arc::clone(&board)).await.map_err(unheard)?;
         }
         let signals = tokio::spawn(supervise::signals(phases.clone(), grace));
-        let ports = tokio::select! {
+        let mut ports = tokio::select! {
             ports = addresses.connect() => ports?,
             // Told to stop before it began.
             () = phases.reached(supervise::Phase::Draining) => return Ok(Ended::Told),
         };
+        ports.objects = ports.objects.copying_to(reach.allowed());
         let elsewhere = Elsewhere::new(connect::s3_client(&ports.objects));
         let fetcher = Fetcher::new(ports.objects.clone(), reach, elsewhere, scratch);
         // Understood above already, so it is understood again.

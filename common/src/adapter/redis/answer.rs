@@ -13,7 +13,8 @@ use crate::job::lease::{Lease, LeaseKey};
 use crate::job::record::JobState;
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, StoreResult, Unready, rates,
+    AcquireRequest, Acquired, ExpiredLease, JobStoreError, LaneDepth, OutboxEntry, QueueStatus, StoreResult,
+    Unready, rates,
 };
 use crate::scaling::{Arriving, Load};
 
@@ -118,22 +119,29 @@ type ExpiredRow = (String, u64, Option<String>, u32, Option<String>);
 
 pub fn read_expired(value: Value) -> StoreResult<Vec<ExpiredLease>> {
     let rows: Vec<ExpiredRow> = parse("expired leases", value)?;
-    let row = |(id, token, nonce, crashes, spec): ExpiredRow| {
+    let row = |(id, token, nonce, crashes, spec): ExpiredRow| -> StoreResult<ExpiredLease> {
         let nonce = nonce.unwrap_or_default().parse().map_err(|_| unreadable("nonce of a lease", &id))?;
         let key = LeaseKey { job: read_id(&id)?, token, nonce };
         // The lane is not needed for the limits.
         let limits = read_spec(&spec.unwrap_or_default(), Lane::Normal)?.limits;
         Ok(ExpiredLease { key, crashes, limits })
     };
-    rows.into_iter().map(row).collect()
+    Ok(rows.into_iter().filter_map(|one| row(one).inspect_err(left_out).ok()).collect())
 }
 
-type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, Vec<f64>);
+/// Says that an entry cannot be read: it must not stop what is done about the others.
+pub fn left_out(error: &JobStoreError) {
+    tracing::warn!(%error, "an entry of the job store is left out");
+}
+
+type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, u64, Vec<f64>);
 
 pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
     let row: StatusRow = parse("status", value)?;
-    let (now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive, outbox_oldest, load) =
-        row;
+    #[rustfmt::skip]
+    let (
+        now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive, outbox_oldest, exports_overdue, load,
+    ) = row;
     let mut depth = [LaneDepth::default(); 3];
     for (lane, numbers) in depth.iter_mut().zip(&lanes) {
         let [ready, scheduled, retryable, running, outbox] = numbers[..] else {
@@ -147,6 +155,7 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
         depth,
         dead,
         exports,
+        exports_overdue,
         webhooks,
         audio_waiting: Duration::from_millis(u64::try_from(audio_ms).unwrap_or(0)),
         arrived_per_s: rate(0),
@@ -162,8 +171,18 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
 /// What `status.lua` says of the load. Counts that went wrong are healed there; until then nothing is below 0.
 fn read_load(numbers: &[f64]) -> StoreResult<Load> {
     let wrong = || unreadable("load", &format!("{numbers:?}"));
-    let &[waiting, ready, ready_ms, running, running_ms, audio_s_per_s, untimed_per_s, capacity, mean_ms] =
-        numbers
+    let &[
+        waiting,
+        ready,
+        ready_ms,
+        running,
+        running_ms,
+        audio_s_per_s,
+        untimed_per_s,
+        capacity,
+        mean_ms,
+        draining,
+    ] = numbers
     else {
         return Err(wrong());
     };
@@ -182,6 +201,7 @@ fn read_load(numbers: &[f64]) -> StoreResult<Load> {
         running_audio: audio(running_ms)?,
         arriving: Arriving { audio_s_per_s, untimed_per_s },
         capacity,
+        draining: jobs(draining),
         mean_audio: (mean_ms >= 0.0).then(|| audio(mean_ms)).transpose()?,
     })
 }
@@ -252,8 +272,10 @@ fn read_worker(id: &str, text: &str, now: u64) -> StoreResult<WorkerSeen> {
     Ok(WorkerSeen { info, last_seen: Duration::from_millis(now.saturating_sub(seen)) })
 }
 
-/// A record and the count that was asked for with it.
-pub fn read_claimed(value: Value) -> StoreResult<Vec<(Raw, u32)>> {
+/// A record, the count that was asked for with it, and the end of the claim.
+pub type Claimed = (Raw, u32, u64);
+
+pub fn read_claimed(value: Value) -> StoreResult<Vec<Claimed>> {
     parse("claimed jobs", value)
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ::redis::{Script, Value};
 
 use super::answer::{
-    Answer, length, parse, read_acquired, read_attempt, read_claimed, read_expired, read_id,
-    read_outbox_entry, read_status, read_workers, write_attempt, write_worker,
+    Answer, Claimed, left_out, length, parse, read_acquired, read_attempt, read_claimed, read_expired,
+    read_id, read_outbox_entry, read_status, read_workers, write_attempt, write_worker,
 };
 use super::codec::{Raw, read_record, write_progress, write_result, write_spec};
 use super::delivery::{read_delivery, write_delivery};
@@ -19,21 +19,19 @@ use crate::job::failure::{Failure, FailureCode};
 use crate::job::id::JobId;
 use crate::job::lane::Lane;
 use crate::job::lease::LeaseKey;
-use crate::job::record::{JobRecord, JobState, Progress};
+use crate::job::record::{JobRecord, Progress};
 use crate::job::retry::AfterCrash;
 use crate::job::spec::CacheKey;
 use crate::job::transition::{Cancel, Ended, Ending, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
     AcquireRequest, Acquired, DELIVERIES_MAX, Delivery, ExpiredLease, Extension, Inserted, JobFilter,
-    JobStore, LIST_MAX, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer,
-    WebhookDue, WebhookOutcome,
+    JobPage, JobStore, LIST_MAX, NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules,
+    WebhookAnswer, WebhookClaim, WebhookDue, WebhookOutcome,
 };
 use crate::scaling::CAPACITY_WEIGHT;
 
-/// Records that one listing looks at before it gives up finding more that pass its filter.
-const LIST_LOOKS_MAX: usize = 50_000;
-/// Records of one page of a listing.
+/// Records that a listing looks at in one step.
 const PAGE: usize = 256;
 /// Most cancels told at once.
 const CANCELS: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not 0");
@@ -71,15 +69,27 @@ impl RedisJobStore {
         self.run(script, &args).await
     }
 
-    async fn records(&self, ids: &[String]) -> StoreResult<Vec<JobRecord>> {
+    /// The records that are there, each read for itself.
+    async fn records(&self, ids: &[String]) -> StoreResult<Vec<StoreResult<JobRecord>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let args: Vec<&str> = ids.iter().map(String::as_str).collect();
         let raws: Vec<Raw> = parse("records", self.run(&self.scripts.get, &args).await?)?;
-        raws.iter().map(read_record).collect()
+        Ok(raws.iter().map(read_record).collect())
     }
 
     async fn claim(&self, index: &str, n: usize, claim: Duration, with: &str) -> StoreResult<Value> {
         self.run(&self.scripts.claim, &[index, &n.to_string(), &length(claim), with]).await
     }
+}
+
+/// The claimed records that can be read, with what was asked for and the end of the claim.
+fn readable(claimed: Vec<Claimed>) -> impl Iterator<Item = (JobRecord, u32, Timestamp)> {
+    claimed.into_iter().filter_map(|(raw, count, until)| {
+        let record = read_record(&raw).inspect_err(left_out).ok()?;
+        Some((record, count, Timestamp::from_millis(until)))
+    })
 }
 
 impl std::fmt::Debug for RedisJobStore {
@@ -136,39 +146,46 @@ impl JobStore for RedisJobStore {
     }
 
     async fn get(&self, job: JobId) -> StoreResult<Option<JobRecord>> {
-        Ok(self.records(&[job.to_string()]).await?.pop())
+        self.records(&[job.to_string()]).await?.pop().transpose()
     }
 
-    async fn list(&self, filter: JobFilter) -> StoreResult<Vec<JobRecord>> {
+    async fn list(&self, filter: JobFilter) -> StoreResult<JobPage> {
         let limit = filter.limit.min(LIST_MAX);
-        let state = filter.state.map_or("", JobState::as_str);
-        // Jobs that are not final stand in the order of their due times, so all of them are looked at.
-        let waiting = filter.state.is_some_and(|state| !state.is_final());
-        let page = if waiting { LIST_MAX } else { PAGE };
-        let (mut found, mut looked) = (Vec::new(), 0);
-        let mut before = filter.before.map(|job| job.to_string()).unwrap_or_default();
-        while found.len() < limit && looked < LIST_LOOKS_MAX {
-            let args = [state, &before, &page.to_string()];
-            let mut ids: Vec<String> = parse("list", self.run(&self.scripts.list, &args).await?)?;
-            let last = waiting || ids.len() < page;
-            looked += page;
-            ids.sort_unstable_by(|a, b| b.cmp(a));
-            if let Some(lowest) = ids.last() {
-                before.clone_from(lowest);
-            }
-            for ids in ids.chunks(PAGE) {
-                if found.len() >= limit {
-                    break;
+        let state = match filter.state {
+            Some(state) => state.as_str(),
+            None if filter.unfinished => "unfinished",
+            None => "",
+        };
+        let (mut page, mut left) = (JobPage::default(), filter.looks());
+        let mut before = filter.before;
+        while limit > 0 && left > 0 {
+            let looks = left.min(PAGE);
+            let below = before.map(|job| job.to_string()).unwrap_or_default();
+            let args = [state, &below, &looks.to_string()];
+            let (all, last, ids): (u8, String, Vec<String>) =
+                parse("list", self.run(&self.scripts.list, &args).await?)?;
+            left -= looks;
+            for record in self.records(&ids).await? {
+                match record {
+                    Ok(record) if filter.passes(&record) => page.jobs.push(record),
+                    Ok(_) => {}
+                    Err(error) => {
+                        left_out(&error);
+                        page.unreadable += 1;
+                    }
                 }
-                let records = self.records(ids).await?;
-                found.extend(records.into_iter().filter(|record| filter.passes(record)));
+                if page.jobs.len() == limit {
+                    page.next = page.jobs.last().map(|record| record.id);
+                    return Ok(page);
+                }
             }
-            if last {
-                break;
+            if all == 1 {
+                return Ok(page);
             }
+            before = Some(read_id(&last)?);
         }
-        found.truncate(limit);
-        Ok(found)
+        page.next = before.filter(|_| limit > 0);
+        Ok(page)
     }
 
     async fn acquire(&self, request: AcquireRequest) -> StoreResult<Acquired> {
@@ -318,7 +335,7 @@ impl JobStore for RedisJobStore {
 
     async fn claim_exports(&self, n: usize, claim: Duration) -> StoreResult<Vec<JobRecord>> {
         let claimed = read_claimed(self.claim("exports", n, claim, "wt").await?)?;
-        claimed.iter().map(|(raw, _)| read_record(raw)).collect()
+        Ok(readable(claimed).map(|(record, ..)| record).collect())
     }
 
     async fn mark_exported(&self, job: JobId, cache: Option<CacheKey>) -> StoreResult<()> {
@@ -328,13 +345,17 @@ impl JobStore for RedisJobStore {
 
     async fn claim_webhooks(&self, n: usize, claim: Duration) -> StoreResult<Vec<WebhookDue>> {
         let claimed = read_claimed(self.claim("webhooks", n, claim, "wt").await?)?;
-        let due = |(raw, tries): &(Raw, u32)| Ok(WebhookDue { record: read_record(raw)?, tries: *tries });
-        claimed.iter().map(due).collect()
+        let due = |(record, tries, until): (JobRecord, u32, Timestamp)| WebhookDue {
+            claim: WebhookClaim { job: record.id, until },
+            record,
+            tries,
+        };
+        Ok(readable(claimed).map(due).collect())
     }
 
     async fn finish_webhook(
         &self,
-        job: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
     ) -> StoreResult<()> {
@@ -342,9 +363,10 @@ impl JobStore for RedisJobStore {
             WebhookOutcome::Done | WebhookOutcome::GivenUp => String::new(),
             WebhookOutcome::Again { after } => length(after),
         };
-        let told = write_delivery(job, outcome, &answer);
-        let (job, most) = (job.to_string(), DELIVERIES_MAX.to_string());
-        self.run(&self.scripts.finish_webhook, &[&job, &wait, &told, &most]).await.map(drop)
+        let told = write_delivery(claim.job, outcome, &answer);
+        let (job, until) = (claim.job.to_string(), claim.until.as_millis().to_string());
+        let args = [job.as_str(), &until, &wait, &told, &DELIVERIES_MAX.to_string()];
+        self.run(&self.scripts.finish_webhook, &args).await.map(drop)
     }
 
     async fn deliveries(&self, n: usize) -> StoreResult<Vec<Delivery>> {
@@ -387,7 +409,8 @@ impl JobStore for RedisJobStore {
         let info = String::from_utf8(write_worker(worker)).expect("JSON is text");
         let capacity = worker.capacity.map(|capacity| capacity.to_string()).unwrap_or_default();
         let weight = CAPACITY_WEIGHT.to_string();
-        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight];
+        let draining = if worker.draining { "1" } else { "0" };
+        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight, draining];
         self.run(&self.scripts.heartbeat, &args).await.map(drop)
     }
 

@@ -8,7 +8,7 @@ use super::codec::unreadable;
 use crate::clock::Timestamp;
 use crate::job::digest::ContentDigest;
 use crate::port::job_store::StoreResult;
-use crate::port::key_store::{ApiKey, KeyId, KeyStore, NewKey, Scope};
+use crate::port::key_store::{ApiKey, KeyId, KeyStore, NewKey, REVOKED_MAX, Scope};
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -62,7 +62,8 @@ impl KeyStore for RedisJobStore {
     }
 
     async fn revoke_key(&self, id: &KeyId) -> StoreResult<Option<bool>> {
-        let answer: i8 = parse("revoking", self.run(&self.scripts.key_revoke, &[id.as_str()]).await?)?;
+        let args = [id.as_str(), &REVOKED_MAX.to_string()];
+        let answer: i8 = parse("revoking", self.run(&self.scripts.key_revoke, &args).await?)?;
         Ok((answer >= 0).then_some(answer == 1))
     }
 }

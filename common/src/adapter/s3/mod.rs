@@ -27,9 +27,12 @@ use aws_sdk_s3::types::{ChecksumMode, MetadataDirective};
 
 use crate::port::object_store::content::{Body, Content};
 use crate::port::object_store::{
-    ByteRange, Condition, Listed, Object, ObjectInfo, ObjectStore, PAGE_OBJECTS_MAX, Page, PutOptions,
-    StoreError, check_key,
+    ByteRange, Condition, KEY_BYTES_MAX, Listed, Object, ObjectInfo, ObjectStore, PAGE_OBJECTS_MAX, Page,
+    PutOptions, StoreError, check_key,
 };
+
+use crate::object_key;
+use crate::reach::{Place, Reach, StoreUrl};
 
 use error::{classify, rejected};
 use repeat::repeat;
@@ -43,12 +46,24 @@ pub struct S3Store {
     client: Client,
     location: S3Location,
     options: Arc<S3Options>,
+    copies_to: Arc<[String]>,
 }
 
 impl S3Store {
     /// Makes a client. Nothing is sent yet: credentials are looked for with the first request.
     pub async fn connect(location: S3Location, access: &S3Access, options: S3Options) -> Self {
-        Self { client: client::client(access, &options).await, location, options: Arc::new(options) }
+        Self {
+            client: client::client(access, &options).await,
+            location,
+            options: Arc::new(options),
+            copies_to: Arc::default(),
+        }
+    }
+
+    /// The same, which may copy objects to these prefixes outside its place as well.
+    #[must_use]
+    pub fn copying_to(self, prefixes: &[String]) -> Self {
+        Self { copies_to: prefixes.into(), ..self }
     }
 
     /// Another place with the same client.
@@ -143,6 +158,25 @@ impl S3Store {
             sent.map_err(|error| classify(shown, &error))
         };
         repeat(self.options.repeat, head).await.map(|output| output.content_type().map(str::to_owned))
+    }
+
+    /// The place and the name of an address that may be copied to.
+    fn reached(&self, uri: &str) -> Result<(Self, String), StoreError> {
+        let reach = Reach::new(StoreUrl::new(&self.location.to_string()), self.copies_to.to_vec());
+        let open = match reach.place(uri) {
+            Place::Store(key) => !object_key::is_reserved(key),
+            Place::Allowed => true,
+            Place::Web | Place::Outside => false,
+        };
+        let shown = || uri.chars().take(KEY_BYTES_MAX).collect::<String>();
+        if !open {
+            let detail = "outside the store and of what is allowed".to_owned();
+            return Err(StoreError::Forbidden { key: shown(), detail });
+        }
+        let parted = uri.rsplit_once('/').and_then(|(folder, name)| Some((folder.parse().ok()?, name)));
+        let (location, name) =
+            parted.ok_or_else(|| rejected(&shown(), "not an object's address".to_owned()))?;
+        Ok((self.at(location), name.to_owned()))
     }
 
     fn presigning(&self, key: &str, valid: Duration) -> Result<PresigningConfig, StoreError> {
@@ -290,6 +324,17 @@ impl ObjectStore for S3Store {
             }
             other => other,
         }
+    }
+
+    async fn copy_to(&self, from: &str, uri: &str) -> Result<(), StoreError> {
+        let source = location::copy_source(self.bucket(), &self.key(from)?);
+        let (to, name) = self.reached(uri)?;
+        let (whole, shown) = (to.key(&name)?, to.shown(&name));
+        let copy = || async {
+            let request = self.client.copy_object().bucket(to.bucket()).key(&whole).copy_source(&source);
+            request.send().await.map_err(|error| classify(&shown, &error))
+        };
+        repeat(self.options.repeat, copy).await.map(|_| ())
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

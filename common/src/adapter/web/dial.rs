@@ -47,6 +47,9 @@ impl Internet {
         let mut roots = RootCertStore::empty();
         // Some of a machine's certificates may be unreadable; without any, nobody is trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(WebError::Unavailable { detail: "this machine has no certificates".to_owned() });
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| WebError::Unavailable { detail: error.to_string() })?

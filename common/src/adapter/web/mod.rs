@@ -4,6 +4,8 @@
 mod address;
 mod dial;
 
+use std::net::IpAddr;
+
 use http::Uri;
 
 pub use dial::{Dial, Dialling, Internet, Pipe};
@@ -58,9 +60,40 @@ pub fn target(text: &str, audience: Audience) -> Result<Uri, WebError> {
     Ok(uri)
 }
 
+/// Whether an address may be asked, as far as it can be told before its name is looked up: one that stands there in
+/// numbers has to be public.
+///
+/// # Errors
+/// [`WebError::Forbidden`].
+pub fn may_be_asked(uri: &Uri, audience: Audience) -> Result<(), WebError> {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(address) if audience == Audience::Public && !address::is_public(address) => {
+            Err(WebError::Forbidden { detail: format!("{address} is not a public address") })
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_public() {
+        for (text, public) in [
+            ("https://127.0.0.1:8443/", false),
+            ("https://[::1]/", false),
+            ("https://10.1.2.3/x", false),
+            ("https://169.254.169.254/", false),
+            ("https://8.8.8.8/", true),
+            ("https://example.org/", true),
+        ] {
+            let uri = target(text, Audience::Public).unwrap();
+            assert_eq!(may_be_asked(&uri, Audience::Public).is_ok(), public, "{text}");
+            assert!(may_be_asked(&uri, Audience::Allowed).is_ok(), "{text}");
+        }
+    }
 
     #[test]
     fn what_may_be_asked_is_plain() {

@@ -23,9 +23,9 @@ use std::time::Duration;
 
 pub use delivery::{AcquireRequest, Acquired, Extension, Reported, Unready};
 pub use insert::{Idempotency, IdempotencyError, Inserted, NewJob};
-pub use overview::{JobFilter, LIST_MAX, LaneDepth, QueueStatus, rates};
+pub use overview::{JobFilter, JobPage, LIST_MAX, LOOKS_MAX, LaneDepth, QueueStatus, rates};
 pub use upkeep::{
-    DELIVERIES_MAX, Delivery, ExpiredLease, OutboxEntry, StoreRules, WebhookAnswer, WebhookDue,
+    DELIVERIES_MAX, Delivery, ExpiredLease, OutboxEntry, StoreRules, WebhookAnswer, WebhookClaim, WebhookDue,
     WebhookOutcome,
 };
 
@@ -87,8 +87,9 @@ pub trait JobStore: Clone + Send + Sync + 'static {
     /// The record.
     fn get(&self, job: JobId) -> impl Future<Output = StoreResult<Option<JobRecord>>> + Send;
 
-    /// The newest jobs that pass the filter, newest first.
-    fn list(&self, filter: JobFilter) -> impl Future<Output = StoreResult<Vec<JobRecord>>> + Send;
+    /// The newest jobs that pass the filter, newest first, as far as its bounds go. A record that cannot be read is left
+    /// out: it must not hide the others.
+    fn list(&self, filter: JobFilter) -> impl Future<Output = StoreResult<JobPage>> + Send;
 
     /// A worker asks for a job. Repeated with the same nonce, gives the same lease as long as it lasts.
     fn acquire(&self, request: AcquireRequest) -> impl Future<Output = StoreResult<Acquired>> + Send;
@@ -178,17 +179,19 @@ pub trait JobStore: Clone + Send + Sync + 'static {
         cache: Option<CacheKey>,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// Takes up to `n` webhooks that are due, hidden from others for `claim`.
+    /// Takes up to `n` webhooks that are due, hidden from others for `claim`. What cannot be read is left out, here and in
+    /// the other claims of records.
     fn claim_webhooks(
         &self,
         n: usize,
         claim: Duration,
     ) -> impl Future<Output = StoreResult<Vec<WebhookDue>>> + Send;
 
-    /// What became of a webhook's delivery, which is remembered among the last [`DELIVERIES_MAX`].
+    /// What became of the delivery that `claim` let somebody try; remembered among the last [`DELIVERIES_MAX`]. Changes
+    /// nothing once the claim is over: the job may have ended again since, and that end is still to be told.
     fn finish_webhook(
         &self,
-        job: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
     ) -> impl Future<Output = StoreResult<()>> + Send;

@@ -11,25 +11,51 @@ use crate::scaling::{Load, ScalingRules};
 /// Most records of one listing.
 pub const LIST_MAX: usize = 10_000;
 
+/// Records that one listing looks at unless it is said otherwise.
+pub const LOOKS_MAX: usize = 4096;
+
 /// Which jobs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobFilter {
     /// Only in this state.
     pub state: Option<JobState>,
+    /// Only those that have not ended.
+    pub unfinished: bool,
     /// Only with this tag.
     pub tag: Option<(String, String)>,
     /// At most this many, and at most [`LIST_MAX`].
     pub limit: usize,
-    /// Only those older than this one: the last of a page gives the next page, whatever came meanwhile.
+    /// Only those older than this one: [`JobPage::next`] gives the next page, whatever came meanwhile.
     pub before: Option<JobId>,
+    /// At most this many are looked at, so that a search for what is rare has a bound; [`LOOKS_MAX`] or the limit, whichever
+    /// is more, when nothing is said.
+    pub looks: Option<usize>,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JobPage {
+    /// What passes, the newest first. May be fewer than asked for, or none, while there is a next page.
+    pub jobs: Vec<JobRecord>,
+    /// Where the listing stopped: give it as [`JobFilter::before`] to go on. `None` when everything was looked at.
+    pub next: Option<JobId>,
+    /// Records that were left out since this version cannot read them.
+    pub unreadable: usize,
 }
 
 impl JobFilter {
+    /// How many records may be looked at; at least one, so that every page goes on.
+    #[must_use]
+    pub fn looks(&self) -> usize {
+        self.looks.unwrap_or_else(|| self.limit.clamp(LOOKS_MAX, LIST_MAX)).max(1)
+    }
+
     /// Whether a record passes, the number apart.
     #[must_use]
     pub fn passes(&self, record: &JobRecord) -> bool {
         let tag = |(key, value): &(String, String)| record.spec.tags.get(key) == Some(value);
         self.state.is_none_or(|state| record.state == state)
+            && !(self.unfinished && record.state.is_final())
             && self.before.is_none_or(|before| record.id < before)
             && self.tag.as_ref().is_none_or(tag)
     }
@@ -61,6 +87,8 @@ pub struct QueueStatus {
     pub dead: u64,
     /// Completed jobs that are not exported yet.
     pub exports: u64,
+    /// Those of them whose worker has had its time and which nobody has claimed.
+    pub exports_overdue: u64,
     /// Webhooks waiting to be delivered.
     pub webhooks: u64,
     /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known or suggested by its size.

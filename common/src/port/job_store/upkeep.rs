@@ -71,9 +71,20 @@ pub struct ExpiredLease {
     pub limits: Limits,
 }
 
+/// The right to say what became of one try to deliver a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookClaim {
+    /// The job that ended.
+    pub job: JobId,
+    /// When the claim lapses, by the store's clock: what tells it from every other of this job.
+    pub until: Timestamp,
+}
+
 /// A webhook that is to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookDue {
+    /// Who may say what became of it.
+    pub claim: WebhookClaim,
     /// The job that ended.
     pub record: JobRecord,
     /// Deliveries tried before.

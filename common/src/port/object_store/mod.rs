@@ -62,6 +62,14 @@ pub trait ObjectStore: Clone + Send + Sync + 'static {
     /// object new: its time of modification becomes now.
     fn copy(&self, from: &str, to: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Copies an object to an address, which may lie in another place that this store was told it may copy to; never to a
+    /// key that has a meaning of its own (`object_key::is_reserved`).
+    fn copy_to(&self, from: &str, uri: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = from;
+        let (key, detail) = (uri.chars().take(KEY_BYTES_MAX).collect(), "this store copies to no address");
+        async move { Err(StoreError::Rejected { key, detail: detail.to_owned() }) }
+    }
+
     /// Removes an object if it is there.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 

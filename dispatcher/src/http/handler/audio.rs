@@ -3,18 +3,19 @@
 use std::ops::Range;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RANGE,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use common::object_key;
 use common::port::object_store::content::Body as Content;
 use common::port::object_store::{ByteRange, ObjectStore as _, StoreError};
 use common::reach::Place;
 use futures::stream;
 
-use super::record;
+use super::{JobText, record};
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::http::service::Service;
 
@@ -52,10 +53,18 @@ fn wanted(header: Option<&str>, bytes: u64) -> Result<Option<Range<u64>>, ()> {
     if range.start < range.end { Ok(Some(range)) } else { Err(()) }
 }
 
-fn streamed(content: Content) -> Body {
+/// The bytes of an object as they come.
+pub fn streamed(content: Content) -> Body {
     Body::from_stream(stream::try_unfold(content, |mut content| async move {
         Ok::<_, StoreError>(content.next().await?.map(|piece| (piece, content)))
     }))
+}
+
+/// The answer to a range that lies behind the end, with the length that there is.
+fn beyond(bytes: u64) -> Response {
+    let detail = format!("the recording has {bytes} bytes");
+    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "no_such_range", detail);
+    ([(CONTENT_RANGE, format!("bytes */{bytes}"))], problem).into_response()
 }
 
 /// The recording of a job that lies in the store.
@@ -67,25 +76,23 @@ fn streamed(content: Content) -> Body {
 ))]
 pub async fn audio(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    JobText(id): JobText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let record = record(&service, &id).await?;
     let missing = || Problem::new(StatusCode::NOT_FOUND, "no_audio", "the recording is not in the store");
-    let Place::Store(key) = service.terms.reach.place(&record.spec.audio.uri) else { return Err(missing()) };
+    let key = match service.terms.reach.place(&record.spec.audio.uri) {
+        // An earlier version took any source in the store.
+        Place::Store(key) if object_key::may_be_source(key) => key,
+        _ => return Err(missing()),
+    };
     let failed = |error| match error {
         StoreError::NotFound { .. } => missing(),
         other => Problem::of_store(other),
     };
     let bytes = service.objects.head(key).await.map_err(failed)?.bytes;
     let asked = headers.get(RANGE).and_then(|value| value.to_str().ok());
-    let range = wanted(asked, bytes).map_err(|()| {
-        Problem::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "no_such_range",
-            format!("the recording has {bytes} bytes"),
-        )
-    })?;
+    let Ok(range) = wanted(asked, bytes) else { return Ok(beyond(bytes)) };
     let (start, end) = range.as_ref().map_or((0, bytes), |range| (range.start, range.end));
     let part = range.is_some();
     let object =

@@ -3,17 +3,17 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use common::job::id::JobId;
 use common::job::record::{JobRecord, JobState};
 use common::job::transition::{Cancel, Retried};
-use common::port::job_store::{JobFilter, JobStore as _};
+use common::port::job_store::{JobFilter, JobStore as _, LOOKS_MAX};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::record;
+use super::{JobText, record};
 use crate::command::jobs::retry as try_again;
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::http::service::Service;
@@ -44,7 +44,8 @@ pub struct ListQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PageDocument<'a> {
     jobs: Vec<RecordDocument<'a>>,
-    /// Give it as `cursor` for the next page; null at the end.
+    /// Give it as `cursor` for the next page; null at the end. A page that searched long for what is rare may be short, even
+    /// empty, before the end.
     next_cursor: Option<String>,
 }
 
@@ -67,6 +68,8 @@ fn filter(query: &ListQuery) -> Result<JobFilter, Problem> {
         tag: tag.transpose()?,
         limit,
         before: before.map_err(|_| Problem::invalid("`cursor` is the `next_cursor` of a page"))?,
+        looks: Some(LOOKS_MAX),
+        ..JobFilter::default()
     })
 }
 
@@ -82,11 +85,10 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
     let filter = filter(&query)?;
-    let limit = filter.limit;
-    let found = service.jobs.list(filter).await?;
-    let next = found.last().filter(|_| found.len() == limit).map(|record| record.id.to_string());
-    let jobs = found.iter().map(RecordDocument::new).collect();
-    Ok(Json(PageDocument { jobs, next_cursor: next }).into_response())
+    let page = service.jobs.list(filter).await?;
+    let jobs = page.jobs.iter().map(RecordDocument::new).collect();
+    let next_cursor = page.next.map(|job| job.to_string());
+    Ok(Json(PageDocument { jobs, next_cursor }).into_response())
 }
 
 fn shown(record: &JobRecord) -> Response {
@@ -98,7 +100,7 @@ fn shown(record: &JobRecord) -> Response {
     (status = 200, description = "The record", body = RecordDocument<'static>),
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub async fn get(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn get(State(service): State<Service>, JobText(id): JobText) -> Result<Response, Problem> {
     Ok(shown(&record(&service, &id).await?))
 }
 
@@ -108,7 +110,7 @@ pub async fn get(State(service): State<Service>, Path(id): Path<String>) -> Resu
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "It has ended", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub async fn cancel(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn cancel(State(service): State<Service>, JobText(id): JobText) -> Result<Response, Problem> {
     let job = record(&service, &id).await?.id;
     match service.jobs.request_cancel(job).await? {
         None => Err(Problem::unknown_job(&id)),
@@ -130,7 +132,7 @@ fn ended(state: JobState) -> Problem {
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "It is neither discarded nor cancelled", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub async fn retry(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn retry(State(service): State<Service>, JobText(id): JobText) -> Result<Response, Problem> {
     let job = record(&service, &id).await?.id;
     let again = try_again(&service.jobs, &service.broker, &[job]).await?;
     match again.jobs.first().and_then(|changed| changed.became) {

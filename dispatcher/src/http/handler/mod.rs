@@ -7,14 +7,29 @@ pub mod jobs;
 pub mod result;
 pub mod submit;
 
+use axum::extract::{FromRequestParts, Path};
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_NONE_MATCH};
+use axum::http::request::Parts;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
 use common::port::job_store::JobStore as _;
 
 use super::problem::Problem;
 use super::service::Service;
+
+/// The job that a path names, as it stands there.
+pub struct JobText(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        // What is no text names no job.
+        path.map(|Path(text)| Self(text)).map_err(|_| Problem::unknown_job(parts.uri.path()))
+    }
+}
 
 /// The record of the job of that text.
 async fn record(service: &Service, text: &str) -> Result<JobRecord, Problem> {
@@ -24,11 +39,9 @@ async fn record(service: &Service, text: &str) -> Result<JobRecord, Problem> {
 
 /// Whether whoever asks has this version already.
 pub(super) fn has_it(headers: &HeaderMap, tag: &str) -> bool {
-    let given = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    given
-        .split(',')
-        .map(str::trim)
-        .any(|one| one == "*" || one.trim_start_matches("W/").trim_matches('"') == tag)
+    let Some(given) = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
+    let same = |one: &str| one.trim_start_matches("W/").trim_matches('"') == tag;
+    given.split(',').map(str::trim).filter(|one| !one.is_empty()).any(|one| one == "*" || same(one))
 }
 
 /// The header that names a version.
@@ -53,5 +66,9 @@ mod tests {
             assert!(!has_it(&headers(text), "a"), "{text}");
         }
         assert!(!has_it(&HeaderMap::new(), "a"));
+        assert!(
+            !has_it(&HeaderMap::new(), "") && !has_it(&headers(""), ""),
+            "nobody asked about any version"
+        );
     }
 }

@@ -1,19 +1,32 @@
 //! A job's documents, in any format.
 #![allow(unused_qualifications, reason = "the description of a query is written by a macro")]
 
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use common::job::id::JobId;
+use common::job::record::JobRecord;
 use common::job::spec::DocumentFormat;
+use common::port::object_store::{ByteRange, ObjectStore as _};
+use common::speech::render;
 use serde::Deserialize;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{etag, has_it};
-use crate::command::result::{completed, document, tag};
+use super::audio::streamed;
+use super::{JobText, etag, has_it};
+use crate::command::error::FleetError;
+use crate::command::result::{Origin, completed, origin, tag, unread, written};
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::http::service::Service;
+
+/// Longest wait for a turn at rendering.
+const RENDER_WAIT: Duration = Duration::from_secs(5);
 
 /// Which document.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,13 +56,13 @@ const fn media_type(format: DocumentFormat) -> &'static str {
     (status = 304, description = "As the `ETag` that was given"),
     (status = 400, description = "A query of another shape", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
-    (status = 409, description = "It has no result, or none yet", body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 409, description = "It has no such result, or none yet", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 410, description = "Its result is gone", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 422, description = "No such format", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub async fn result(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    JobText(id): JobText,
     query: Result<Query<ResultQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -58,15 +71,19 @@ pub async fn result(
     let known = || DocumentFormat::ALL.map(DocumentFormat::as_str).join(", ");
     let format = DocumentFormat::parse(word)
         .ok_or_else(|| Problem::invalid(format!("`format` is one of {}", known())))?;
-    let job = id.parse().map_err(|_| Problem::unknown_job(&id))?;
+    let job: JobId = id.parse().map_err(|_| Problem::unknown_job(&id))?;
     let record = completed(&service.jobs, job).await?;
-    let tag = tag(&record, format).unwrap_or_default();
+    let origin = origin(&record, format)?;
+    let tag = tag(&record, format).ok_or(FleetError::NoDocument { job })?;
     // Whoever keeps it asks whether it is still that.
     let cached = (CACHE_CONTROL, "private, no-cache".to_owned());
     if has_it(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [etag(&tag), cached]).into_response());
     }
-    let bytes = document(&service.objects, &record, format).await?;
+    let body = match origin {
+        Origin::Stored(key) => stored(&service, job, &key).await?,
+        Origin::Rendered(key) => Body::from(rendered(&service, record, &key, format).await?),
+    };
     let headers = [
         etag(&tag),
         cached,
@@ -75,5 +92,27 @@ pub async fn result(
         // The page holds what others said and named: it runs on its own, without this site's rights.
         (CONTENT_SECURITY_POLICY, "sandbox allow-scripts".to_owned()),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, body).into_response())
+}
+
+/// A document as it is stored, on its way as it comes.
+async fn stored(service: &Service, job: JobId, key: &str) -> Result<Body, Problem> {
+    let object = service.objects.get(key, ByteRange::ALL).await.map_err(|error| unread(job, error))?;
+    Ok(streamed(object.body))
+}
+
+/// A document that is made here: few at a time, since each is held whole, and where it does not hold up other requests.
+async fn rendered(
+    service: &Service,
+    record: JobRecord,
+    key: &str,
+    format: DocumentFormat,
+) -> Result<Bytes, Problem> {
+    let slot = timeout(RENDER_WAIT, service.renders.acquire()).await;
+    let Ok(Ok(_slot)) = slot else { return Err(Problem::crowded("too many documents are being rendered")) };
+    let source = service.objects.read(key, render::json::BYTES_MAX as u64).await;
+    let source = source.map_err(|error| unread(record.id, error))?;
+    let written = tokio::task::spawn_blocking(move || written(&record, &source, format)).await;
+    let defect = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a defect");
+    Ok(written.map_err(defect)??)
 }

@@ -1,7 +1,5 @@
 //! A new job: JSON that names the recording, or a form that brings it.
 
-use std::time::Duration;
-
 use axum::body::to_bytes;
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
@@ -9,15 +7,15 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use common::job::record::JobRecord;
-use common::job::spec::TAG_VALUE_BYTES_MAX;
 use common::port::job_store::Inserted;
+use common::speech::transcript;
 use utoipa::ToSchema;
 
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::http::service::Service;
-use crate::http::upload::{Received, receive};
+use crate::http::upload::{Bound, Received, receive};
 use crate::submit::source::Source;
-use crate::submit::{FILE_TAG, Ports, submit};
+use crate::submit::{Ports, check, name_file, submit};
 use crate::wire::record::RecordDocument;
 use crate::wire::request::{JobBody, JobRequest, Wishes};
 
@@ -25,6 +23,8 @@ use crate::wire::request::{JobBody, JobRequest, Wishes};
 const JOB_BYTES_MAX: usize = 1 << 20;
 /// Most parts of a form.
 const PARTS_MAX: usize = 8;
+/// What a form has to bring.
+const ONE_RECORDING: &str = "one recording: the part `audio`, or `audio` in the part `job`";
 /// The submitter's name for a submission.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -66,13 +66,11 @@ pub async fn create(State(service): State<Service>, request: Request) -> Result<
             accept(service, JobRequest { audio, wishes: keyed(wishes, key)? }).await
         }
         "multipart/form-data" => {
-            let _slot = service.uploads.try_acquire().map_err(|_| {
-                let wait = Duration::from_secs(5);
-                Problem::busy(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at once", wait)
-            })?;
+            let slot = service.uploads.try_acquire();
+            let _slot = slot.map_err(|_| Problem::crowded("too many uploads at once"))?;
             let form = Multipart::from_request(request, &service).await;
             let form = form.map_err(|error| Problem::malformed(error.body_text()))?;
-            let form = Form::default().read(&service, form, key).await?;
+            let form = Form { key, ..Form::default() }.read(&service, form).await?;
             let held = service.clone();
             // Whoever asked may go away now; what was uploaded still gets its place and its job.
             let finished = tokio::spawn(async move { finish(held, form).await }).await;
@@ -131,7 +129,10 @@ fn read(body: &[u8]) -> Result<(Option<String>, Wishes), Problem> {
 /// What a form brought.
 #[derive(Default)]
 struct Form {
-    wishes: Wishes,
+    /// The submitter's name for it, of the header; once the wishes are read, theirs.
+    key: Option<String>,
+    /// What the part `job` says, once it was read.
+    job: Option<Wishes>,
     named: Option<String>,
     audio: Option<Received>,
     transcript: Option<Received>,
@@ -139,13 +140,8 @@ struct Form {
 
 impl Form {
     /// Reads a form; removes what it brought when it cannot be used.
-    async fn read(
-        mut self,
-        service: &Service,
-        mut form: Multipart,
-        key: Option<String>,
-    ) -> Result<Self, Problem> {
-        let read = self.parts(service, &mut form).await.and_then(|()| self.checked(key));
+    async fn read(mut self, service: &Service, mut form: Multipart) -> Result<Self, Problem> {
+        let read = self.parts(service, &mut form).await.and_then(|()| self.whole());
         if let Err(problem) = read {
             for received in self.audio.iter().chain(&self.transcript) {
                 received.discard(service).await;
@@ -156,16 +152,30 @@ impl Form {
     }
 
     async fn parts(&mut self, service: &Service, form: &mut Multipart) -> Result<(), Problem> {
+        // A key that is none spoils whatever comes.
+        let wishes = Wishes { idempotency_key: self.key.clone(), ..Wishes::default() };
+        check(&wishes, &service.terms)?;
         for _ in 0..PARTS_MAX {
             let Some(field) = form.next_field().await.map_err(|error| Problem::body(&error))? else {
                 return Ok(());
             };
             let name = field.name().unwrap_or_default().to_owned();
             match name.as_str() {
-                "job" => (self.named, self.wishes) = read(&whole(field).await?)?,
-                "audio" if self.audio.is_none() => self.audio = Some(receive(service, field).await?),
+                "job" if self.job.is_none() => {
+                    let (named, wishes) = read(&whole(field).await?)?;
+                    let wishes = keyed(wishes, self.key.take())?;
+                    check(&wishes, &service.terms)?;
+                    (self.named, self.job) = (named, Some(wishes));
+                }
+                "audio" if self.audio.is_none() => {
+                    let bound = Bound { bytes_max: service.rules.upload_bytes_max, code: "audio_too_long" };
+                    self.audio = Some(receive(service, field, bound).await?);
+                }
                 "transcript" if self.transcript.is_none() => {
-                    self.transcript = Some(receive(service, field).await?);
+                    let most = transcript::Limits::default().bytes_max as u64;
+                    let bytes_max = most.min(service.rules.upload_bytes_max);
+                    let bound = Bound { bytes_max, code: "too_large" };
+                    self.transcript = Some(receive(service, field, bound).await?);
                 }
                 _ => {
                     let name: String = name.chars().take(64).collect();
@@ -173,18 +183,28 @@ impl Form {
                     return Err(Problem::invalid(detail));
                 }
             }
+            // What is too much already is not read on.
+            self.fits()?;
         }
         Err(Problem::invalid(format!("a form has at most {PARTS_MAX} parts")))
     }
 
-    fn checked(&mut self, key: Option<String>) -> Result<(), Problem> {
-        if self.audio.is_some() == self.named.is_some() {
-            return Err(Problem::invalid("one recording: the part `audio`, or `audio` in the part `job`"));
+    /// Whether nothing has come twice.
+    fn fits(&self) -> Result<(), Problem> {
+        if self.audio.is_some() && self.named.is_some() {
+            return Err(Problem::invalid(ONE_RECORDING));
         }
-        if self.transcript.is_some() && self.wishes.transcript.is_some() {
+        if self.transcript.is_some() && self.job.as_ref().is_some_and(|wishes| wishes.transcript.is_some()) {
             return Err(Problem::invalid("one transcript: the part, or `options.transcript`"));
         }
-        self.wishes = keyed(std::mem::take(&mut self.wishes), key)?;
+        Ok(())
+    }
+
+    /// Whether nothing is missing.
+    fn whole(&self) -> Result<(), Problem> {
+        if self.audio.is_none() && self.named.is_none() {
+            return Err(Problem::invalid(ONE_RECORDING));
+        }
         Ok(())
     }
 }
@@ -203,17 +223,15 @@ async fn whole(mut field: Field<'_>) -> Result<Vec<u8>, Problem> {
 
 /// Puts what was uploaded into its place and submits it.
 async fn finish(service: Service, form: Form) -> Result<Response, Problem> {
-    let Form { mut wishes, named, audio, transcript } = form;
+    let Form { key, job, named, audio, transcript } = form;
+    let mut wishes = job.unwrap_or_else(|| Wishes { idempotency_key: key, ..Wishes::default() });
     if let Some(transcript) = transcript {
         wishes.transcript = Some(transcript.settle(&service).await?.uri);
     }
     let audio = match (named, audio) {
         (Some(named), _) => named,
         (None, Some(received)) => {
-            let name = received.name.clone();
-            if !name.is_empty() && name.len() <= TAG_VALUE_BYTES_MAX {
-                wishes.tags.entry(FILE_TAG.to_owned()).or_insert(name);
-            }
+            name_file(&mut wishes.tags, &received.name);
             received.settle(&service).await?.uri
         }
         (None, None) => return Err(Problem::invalid("no recording")),

@@ -112,10 +112,12 @@ macro_rules! job_store_suite {
             a_lost_worker_costs_a_crash, an_extended_lease_is_not_ended, the_last_crash_discards,
             company_is_no_poison, a_failed_attempt_waits_and_counts, an_interruption_is_free,
             a_waiting_job_is_cancelled_at_once, a_running_job_is_cancelled_by_any_ending,
-            only_dead_and_cancelled_jobs_are_retried, bells_are_claimed_by_lane, idle_bells_are_dropped,
+            only_dead_and_cancelled_jobs_are_retried, bells_are_claimed_by_lane, a_claimed_bell_keeps_its_age,
+            idle_bells_are_dropped,
             lost_bells_are_rung_again, one_rescuer_has_the_turn, exports_are_left_over_once,
-            webhooks_follow_the_end, deliveries_are_remembered, keys_are_kept, lost_attempts_are_swept, final_jobs_are_forgotten,
-            the_queue_is_counted, jobs_are_listed, workers_come_and_go, unknown_jobs_are_unknown,
+            webhooks_follow_the_end, a_late_answer_changes_no_newer_webhook, deliveries_are_remembered, keys_are_kept,
+            revoked_keys_are_forgotten_in_the_end, lost_attempts_are_swept, final_jobs_are_forgotten,
+            the_queue_is_counted, jobs_are_listed, pages_join_up, workers_come_and_go, unknown_jobs_are_unknown,
         );
     };
     (@each $bench:expr; $($case:ident),* $(,)?) => {

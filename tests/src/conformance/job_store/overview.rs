@@ -7,7 +7,7 @@ use common::job::record::JobState;
 use common::job::transition::Transition;
 use common::job::worker::WorkerInfo;
 use common::port::job_store::{JobFilter, JobStore, NewJob, QueueStatus, Unready};
-use common::port::key_store::{KeyId, KeyStore, NewKey, Scope};
+use common::port::key_store::{KeyId, KeyStore, NewKey, REVOKED_MAX, Scope};
 use common::scaling::{ARRIVALS_OVER, Load};
 
 use super::*;
@@ -90,8 +90,9 @@ pub async fn jobs_are_listed(bench: &impl Bench) {
     ended_jobs(&store).await;
     let listed = async |state, tag: Option<&str>, limit| {
         let tag = tag.map(|value| ("parity".to_owned(), value.to_owned()));
-        let listed = store.list(JobFilter { state, tag, limit, before: None }).await.unwrap();
-        listed.iter().map(|record| record.id).collect::<Vec<_>>()
+        let listed = store.list(JobFilter { state, tag, limit, ..JobFilter::default() }).await.unwrap();
+        assert_eq!(listed.unreadable, 0);
+        listed.jobs.iter().map(|record| record.id).collect::<Vec<_>>()
     };
     assert_eq!(listed(None, None, 100).await, [6, 5, 4, 3, 2, 1].map(id));
     assert_eq!(listed(None, None, 2).await, [6, 5].map(id));
@@ -107,13 +108,59 @@ pub async fn jobs_are_listed(bench: &impl Bench) {
     let older = async |state, than: u8, limit| {
         let filter = JobFilter { state, limit, before: Some(id(than)), ..JobFilter::default() };
         let listed = store.list(filter).await.unwrap();
-        listed.iter().map(|record| record.id).collect::<Vec<_>>()
+        listed.jobs.iter().map(|record| record.id).collect::<Vec<_>>()
     };
     assert_eq!(older(None, 5, 2).await, [4, 3].map(id), "the next page");
     assert_eq!(older(None, 1, 2).await, []);
     assert_eq!(older(Some(JobState::Available), 6, 9).await, [id(5)]);
     assert_eq!(older(Some(JobState::Discarded), 4, 9).await, [id(3)]);
     assert_eq!(older(Some(JobState::Discarded), 3, 9).await, []);
+
+    let unfinished = JobFilter { unfinished: true, limit: 9, ..JobFilter::default() };
+    let listed = store.list(unfinished).await.unwrap();
+    assert_eq!(listed.jobs.iter().map(|record| record.id).collect::<Vec<_>>(), [6, 5, 4].map(id));
+    assert_eq!(listed.next, None);
+}
+
+/// However few records a listing may look at, its pages together are the whole, each goes on where the last one stopped,
+/// and only the last has no next.
+pub async fn pages_join_up(bench: &impl Bench) {
+    let store = bench.store(patient());
+    for n in 1..=9_u8 {
+        let mut spec = spec();
+        spec.tags.insert("rare".into(), (n == 2).to_string());
+        spec.lane = Lane::ALL[usize::from(n % 3)];
+        insert(&store, NewJob::new(id(n), spec)).await;
+    }
+    store.request_cancel(id(3)).await.unwrap();
+    store.request_cancel(id(8)).await.unwrap();
+    let rare = Some(("rare".to_owned(), "true".to_owned()));
+    let available = Some(JobState::Available);
+    for (state, unfinished, tag, all) in [
+        (None, false, None, vec![9, 8, 7, 6, 5, 4, 3, 2, 1]),
+        (None, true, None, vec![9, 7, 6, 5, 4, 2, 1]),
+        (available, false, None, vec![9, 7, 6, 5, 4, 2, 1]),
+        (Some(JobState::Cancelled), false, None, vec![8, 3]),
+        (None, false, rare.clone(), vec![2]),
+        (available, false, rare, vec![2]),
+        (Some(JobState::Running), false, None, vec![]),
+    ] {
+        for (limit, looks) in [(9, None), (2, None), (9, Some(1)), (2, Some(3)), (9, Some(0))] {
+            let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
+            loop {
+                let tag = tag.clone();
+                let filter = JobFilter { state, unfinished, tag, limit, before, looks };
+                let page = store.list(filter).await.unwrap();
+                assert!(page.jobs.len() <= looks.unwrap_or(9).max(1).min(limit), "{page:?}");
+                seen.extend(page.jobs.iter().map(|record| record.id));
+                pages += 1;
+                let Some(next) = page.next else { break };
+                assert!(before.is_none_or(|before| next < before) && pages < 20, "it goes on");
+                before = Some(next);
+            }
+            assert_eq!(seen, all.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{state:?} {limit} {looks:?}");
+        }
+    }
 }
 
 async fn ended_jobs(store: &impl JobStore) {
@@ -150,9 +197,17 @@ pub async fn workers_come_and_go(bench: &impl Bench) {
     assert_eq!(alive, [info("a", 1), info("b", 2)]);
     assert!(store.workers().await.unwrap()[0].last_seen >= MOMENT);
     assert_eq!(store.status().await.unwrap().workers_alive, 2);
+    let draining = async |draining| {
+        store.heartbeat(&WorkerInfo { draining, ..info("a", 1) }, HOUR).await.unwrap();
+        let status = store.status().await.unwrap();
+        (status.workers_alive, status.load.draining)
+    };
+    assert_eq!(draining(true).await, (2, 1));
+    assert_eq!(draining(false).await, (2, 0));
+    assert_eq!(draining(true).await, (2, 1));
     store.farewell(&worker("a")).await.unwrap();
     let status = store.status().await.unwrap();
-    assert_eq!((status.workers_alive, status.load.capacity), (1, 25.5));
+    assert_eq!((status.workers_alive, status.load.capacity, status.load.draining), (1, 25.5, 0));
     let faster = WorkerInfo { capacity: Some(45.5), ..info("b", 2) };
     store.heartbeat(&faster, HOUR).await.unwrap();
     store.heartbeat(&WorkerInfo { capacity: None, ..faster }, HOUR).await.unwrap();
@@ -202,5 +257,35 @@ pub async fn keys_are_kept(bench: &impl Bench) {
         all.iter().map(|key| &key.key).collect::<Vec<_>>(),
         [&one, &two],
         "by age, the revoked one too"
+    );
+}
+
+/// Revoked keys are remembered up to a bound, those revoked last; good ones stay.
+pub async fn revoked_keys_are_forgotten_in_the_end(bench: &impl Bench) {
+    let store = bench.store(patient());
+    let key = |n: u16| {
+        let [a, b] = n.to_be_bytes();
+        NewKey {
+            id: KeyId::new([a, b, 0, 0, 0, 0]),
+            name: "k".to_owned(),
+            sha256: ContentDigest::of(&[a, b]),
+            scopes: vec![Scope::Read],
+        }
+    };
+    let most = u16::try_from(REVOKED_MAX).expect("it is small");
+    let made = futures::future::join_all((0..most + 3).map(|n| store.create_key(key(n)))).await;
+    assert!(made.into_iter().all(|made| made.is_ok()));
+    assert_eq!(store.revoke_key(&key(7).id).await.unwrap(), Some(true));
+    bench.pass(&store, MOMENT * 2).await;
+    let others = (1..most + 1).filter(|n| *n != 7).map(|n| key(n).id).collect::<Vec<_>>();
+    let revoked = futures::future::join_all(others.iter().map(|id| store.revoke_key(id))).await;
+    assert!(revoked.into_iter().all(|revoked| revoked == Ok(Some(true))));
+    assert!(store.find_key(&key(7).id).await.unwrap().is_some(), "so many are remembered");
+    assert_eq!(store.revoke_key(&key(0).id).await.unwrap(), Some(true));
+    assert_eq!(store.find_key(&key(7).id).await.unwrap(), None, "the one revoked first is forgotten");
+    let all = store.keys().await.unwrap();
+    assert_eq!(
+        (all.len(), all.iter().filter(|key| key.revoked_at.is_none()).count()),
+        (usize::from(most) + 2, 2)
     );
 }

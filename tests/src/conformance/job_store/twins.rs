@@ -115,7 +115,7 @@ fn timeless_status(status: &QueueStatus) -> String {
 /// Carries out a step and gives what can be compared: the answer, then every record, then the counts.
 async fn run<B: Bench>(bench: &B, store: &B::Store, step: &Step) -> Vec<String> {
     let mut told = vec![answer(bench, store, step).await];
-    let all = store.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap();
+    let all = store.list(JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap().jobs;
     let mut all: Vec<_> = all.into_iter().map(timeless).collect();
     all.sort_by_key(|record| record.id);
     told.extend(all.iter().map(|record| format!("{record:?}")));
@@ -236,7 +236,7 @@ async fn upkeep<B: Bench>(bench: &B, store: &B::Store, step: Step) -> String {
             let due = store.claim_webhooks(100, MOMENT).await.unwrap();
             let outcome = if again { WebhookOutcome::Again { after: MOMENT } } else { WebhookOutcome::Done };
             for hook in &due {
-                store.finish_webhook(hook.record.id, outcome, WebhookAnswer::default()).await.unwrap();
+                store.finish_webhook(hook.claim, outcome, WebhookAnswer::default()).await.unwrap();
             }
             sorted(due.iter().map(|hook| (hook.record.id, hook.tries)))
         }

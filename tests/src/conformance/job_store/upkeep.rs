@@ -6,7 +6,9 @@ use common::job::lane::Lane;
 use common::job::record::JobState;
 use common::job::spec::CacheKey;
 use common::job::transition::Transition;
-use common::port::job_store::{Idempotency, JobStore, NewJob, StoreRules, WebhookAnswer, WebhookOutcome};
+use common::port::job_store::{
+    Idempotency, JobStore, NewJob, StoreRules, WebhookAnswer, WebhookClaim, WebhookDue, WebhookOutcome,
+};
 
 use super::*;
 
@@ -35,6 +37,17 @@ pub async fn bells_are_claimed_by_lane(bench: &impl Bench) {
     left.sort_unstable();
     assert_eq!(left, [id(1), id(2), id(4)]);
     assert_eq!(store.status().await.unwrap().outbox(), 3);
+}
+
+/// How long the oldest bell has waited does not depend on who has claimed it.
+pub async fn a_claimed_bell_keeps_its_age(bench: &impl Bench) {
+    let store = bench.store(patient());
+    insert(&store, in_lane(1, Lane::Normal)).await;
+    bench.pass(&store, MOMENT * 50).await;
+    assert_eq!(store.claim_outbox(1, HOUR).await.unwrap().len(), 1);
+    insert(&store, in_lane(2, Lane::Normal)).await;
+    let oldest = store.status().await.unwrap().outbox_oldest.unwrap();
+    assert!(oldest >= MOMENT * 50, "{oldest:?}");
 }
 
 /// Bells of jobs that nobody can take are dropped, not published; two bells of one job are two.
@@ -128,27 +141,53 @@ pub async fn exports_are_left_over_once(bench: &impl Bench) {
 pub async fn webhooks_follow_the_end(bench: &impl Bench) {
     let store = bench.store(patient());
     ended(&store, called(1), Transition::complete(result())).await;
-    assert_eq!(due(bench, &store).await, [], "completion is told after the export");
+    assert_eq!(tries(&due(bench, &store).await), [], "completion is told after the export");
     store.mark_exported(id(1), None).await.unwrap();
-    assert_eq!(due(bench, &store).await, [(id(1), 0)]);
+    let first = due(bench, &store).await;
+    assert_eq!(tries(&first), [(id(1), 0)]);
     let again = |after| WebhookOutcome::Again { after };
-    store.finish_webhook(id(1), again(MOMENT), answer(Some(500))).await.unwrap();
+    store.finish_webhook(first[0].claim, again(MOMENT), answer(Some(500))).await.unwrap();
     bench.pass(&store, MOMENT * 2).await;
-    assert_eq!(due(bench, &store).await, [(id(1), 1)]);
-    store.finish_webhook(id(1), again(HOUR), answer(None)).await.unwrap();
-    assert_eq!(due(bench, &store).await, []);
-    store.finish_webhook(id(1), WebhookOutcome::Done, answer(Some(204))).await.unwrap();
+    let second = due(bench, &store).await;
+    assert_eq!(tries(&second), [(id(1), 1)]);
+    store.finish_webhook(second[0].claim, again(MOMENT), answer(None)).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    let third = due(bench, &store).await;
+    assert_eq!(tries(&third), [(id(1), 2)]);
+    store.finish_webhook(third[0].claim, WebhookOutcome::Done, answer(Some(204))).await.unwrap();
     assert_eq!(store.status().await.unwrap().webhooks, 0);
     ended(&store, called(2), Transition::discard(failure(FailureClass::Permanent))).await;
     insert(&store, called(3)).await;
     store.request_cancel(id(3)).await.unwrap();
-    let mut both = due(bench, &store).await;
+    let mut both = tries(&due(bench, &store).await);
     both.sort_unstable();
     assert_eq!(both, [(id(2), 0), (id(3), 0)]);
     store.retry(id(2)).await.unwrap();
-    assert_eq!(due(bench, &store).await, [(id(3), 0)], "a retried job has not ended");
+    assert_eq!(tries(&due(bench, &store).await), [(id(3), 0)], "a retried job has not ended");
     ended(&store, NewJob::new(id(4), spec()), Transition::discard(failure(FailureClass::Permanent))).await;
-    assert_eq!(due(bench, &store).await, [(id(3), 0)]);
+    assert_eq!(tries(&due(bench, &store).await), [(id(3), 0)]);
+}
+
+/// What comes late about one end of a job says nothing about the next one.
+pub async fn a_late_answer_changes_no_newer_webhook(bench: &impl Bench) {
+    let store = bench.store(patient());
+    ended(&store, called(1), Transition::discard(failure(FailureClass::Permanent))).await;
+    let first = store.claim_webhooks(10, HOUR).await.unwrap();
+    store.retry(id(1)).await.unwrap();
+    bench.pass(&store, MOMENT * 2).await;
+    store.request_cancel(id(1)).await.unwrap();
+    for outcome in [WebhookOutcome::Done, WebhookOutcome::Again { after: HOUR }] {
+        store.finish_webhook(first[0].claim, outcome, answer(Some(204))).await.unwrap();
+        assert_eq!(tries(&due(bench, &store).await), [(id(1), 0)], "{outcome:?}");
+    }
+    // So with a delivery that was asked for while another was under way.
+    let second = store.claim_webhooks(10, HOUR).await.unwrap();
+    assert_eq!(store.redeliver(id(1)).await.unwrap(), Some(true));
+    store.finish_webhook(second[0].claim, WebhookOutcome::Done, answer(Some(204))).await.unwrap();
+    let third = due(bench, &store).await;
+    assert_eq!(tries(&third), [(id(1), 0)]);
+    store.finish_webhook(third[0].claim, WebhookOutcome::Done, answer(Some(204))).await.unwrap();
+    assert_eq!(store.status().await.unwrap().webhooks, 0);
 }
 
 fn called(n: u8) -> NewJob {
@@ -161,10 +200,14 @@ fn answer(status: Option<u16>) -> WebhookAnswer {
     WebhookAnswer { status, detail: "said \"so\"".to_owned() }
 }
 
-/// Webhooks that are due, with their tries; the claims on them have lapsed.
-async fn due<B: Bench>(bench: &B, store: &B::Store) -> Vec<(JobId, u32)> {
+/// Webhooks that are due; the claims on them have lapsed, and nobody else has made one.
+async fn due<B: Bench>(bench: &B, store: &B::Store) -> Vec<WebhookDue> {
     let due = store.claim_webhooks(10, MOMENT).await.unwrap();
     bench.pass(store, MOMENT * 2).await;
+    due
+}
+
+fn tries(due: &[WebhookDue]) -> Vec<(JobId, u32)> {
     due.iter().map(|hook| (hook.record.id, hook.tries)).collect()
 }
 
@@ -174,10 +217,13 @@ pub async fn deliveries_are_remembered(bench: &impl Bench) {
     ended(&store, called(1), Transition::discard(failure(FailureClass::Permanent))).await;
     ended(&store, NewJob::new(id(2), spec()), Transition::discard(failure(FailureClass::Permanent))).await;
     ended(&store, called(3), Transition::complete(result())).await;
-    store.finish_webhook(id(2), WebhookOutcome::Done, answer(None)).await.unwrap();
+    let never = WebhookClaim { job: id(2), until: Timestamp::from_millis(1) };
+    store.finish_webhook(never, WebhookOutcome::Done, answer(None)).await.unwrap();
     let outcomes = [WebhookOutcome::Again { after: MOMENT }, WebhookOutcome::GivenUp];
     for outcome in outcomes {
-        store.finish_webhook(id(1), outcome, answer(Some(503))).await.unwrap();
+        let hook = due(bench, &store).await;
+        store.finish_webhook(hook[0].claim, outcome, answer(Some(503))).await.unwrap();
+        bench.pass(&store, MOMENT * 2).await;
     }
     let told = store.deliveries(10).await.unwrap();
     let seen: Vec<_> = told.iter().map(|told| (told.job, told.tries, told.outcome)).collect();
@@ -185,9 +231,9 @@ pub async fn deliveries_are_remembered(bench: &impl Bench) {
     assert!(told.iter().all(|told| told.answer == answer(Some(503)) && told.at.as_millis() > 0));
     assert_eq!(store.deliveries(1).await.unwrap().len(), 1);
     assert_eq!(store.deliveries(0).await.unwrap(), []);
-    assert_eq!(due(bench, &store).await, [], "it was given up");
+    assert_eq!(tries(&due(bench, &store).await), [], "it was given up");
     assert_eq!(store.redeliver(id(1)).await.unwrap(), Some(true));
-    assert_eq!(due(bench, &store).await, [(id(1), 0)], "counted anew");
+    assert_eq!(tries(&due(bench, &store).await), [(id(1), 0)], "counted anew");
     assert_eq!(store.redeliver(id(2)).await.unwrap(), Some(false), "nobody asked to be told");
     assert_eq!(store.redeliver(id(3)).await.unwrap(), Some(false), "it is not exported");
     assert_eq!(store.redeliver(id(9)).await.unwrap(), None);

@@ -10,8 +10,8 @@ use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, JobState};
 use crate::job::worker::{WorkerId, WorkerSeen};
 use crate::port::job_store::{
-    DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookDue,
-    WebhookOutcome, rates,
+    DELIVERIES_MAX, Delivery, ExpiredLease, LaneDepth, OutboxEntry, QueueStatus, WebhookAnswer, WebhookClaim,
+    WebhookDue, WebhookOutcome, rates,
 };
 use crate::scaling::Load;
 
@@ -113,25 +113,26 @@ impl State {
         taken
             .map(|(from, tries, record)| {
                 *from = now.plus(claim);
-                WebhookDue { record: record.clone(), tries }
+                let claim = WebhookClaim { job: record.id, until: *from };
+                WebhookDue { claim, record: record.clone(), tries }
             })
             .collect()
     }
 
     pub fn finish_webhook(
         &mut self,
-        id: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
         now: Timestamp,
     ) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Some((_, tries)) = job.webhook else { return };
+        let Some(job) = self.jobs.get_mut(&claim.job) else { return };
+        let Some((_, tries)) = job.webhook.filter(|(until, _)| *until == claim.until) else { return };
         job.webhook = match outcome {
             WebhookOutcome::Done | WebhookOutcome::GivenUp => None,
             WebhookOutcome::Again { after } => Some((now.plus(after), tries + 1)),
         };
-        self.deliveries.push_front(Delivery { job: id, at: now, tries: tries + 1, outcome, answer });
+        self.deliveries.push_front(Delivery { job: claim.job, at: now, tries: tries + 1, outcome, answer });
         self.deliveries.truncate(DELIVERIES_MAX);
     }
 
@@ -166,6 +167,7 @@ impl State {
         let mut load = Load {
             arriving: self.arrivals.at(now),
             capacity: self.capacity,
+            draining: self.workers(now).iter().filter(|seen| seen.info.draining).count() as u64,
             mean_audio: self.mean_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
             ..Load::default()
         };
@@ -210,6 +212,11 @@ impl State {
             depth,
             dead,
             exports: self.jobs.values().filter(|job| job.export_due.is_some()).count() as u64,
+            exports_overdue: self
+                .jobs
+                .values()
+                .filter(|job| job.export_due.is_some_and(|due| due <= now))
+                .count() as u64,
             webhooks: self.jobs.values().filter(|job| job.webhook.is_some()).count() as u64,
             audio_waiting,
             arrived_per_s: rate(sums[0]),

@@ -2,7 +2,7 @@
 
 use super::MemoryJobStore;
 use crate::port::job_store::StoreResult;
-use crate::port::key_store::{ApiKey, KeyId, KeyStore, NewKey};
+use crate::port::key_store::{ApiKey, KeyId, KeyStore, NewKey, REVOKED_MAX};
 
 impl KeyStore for MemoryJobStore {
     async fn create_key(&self, key: NewKey) -> StoreResult<()> {
@@ -27,6 +27,12 @@ impl KeyStore for MemoryJobStore {
         let Some(key) = state.keys.get_mut(id) else { return Ok(None) };
         let was_good = key.revoked_at.is_none();
         key.revoked_at.get_or_insert(now);
+        let revoked = || state.keys.values().filter_map(|key| Some((key.revoked_at?, &key.key.id)));
+        if revoked().count() > REVOKED_MAX
+            && let Some(oldest) = revoked().filter(|(_, one)| *one != id).min().map(|(_, one)| one.clone())
+        {
+            state.keys.remove(&oldest);
+        }
         Ok(Some(was_good))
     }
 }

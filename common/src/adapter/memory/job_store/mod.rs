@@ -21,8 +21,9 @@ use crate::job::spec::CacheKey;
 use crate::job::transition::{Cancel, Ended, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo, WorkerSeen};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobStore, NewJob,
-    OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer, WebhookDue, WebhookOutcome,
+    AcquireRequest, Acquired, Delivery, ExpiredLease, Extension, Inserted, JobFilter, JobPage, JobStore,
+    NewJob, OutboxEntry, QueueStatus, Reported, StoreResult, StoreRules, WebhookAnswer, WebhookClaim,
+    WebhookDue, WebhookOutcome,
 };
 use crate::scaling::{CAPACITY_WEIGHT, moved};
 
@@ -75,7 +76,7 @@ impl JobStore for MemoryJobStore {
         Ok(self.lock().jobs.get(&job).map(|job| job.record.clone()))
     }
 
-    async fn list(&self, filter: JobFilter) -> StoreResult<Vec<JobRecord>> {
+    async fn list(&self, filter: JobFilter) -> StoreResult<JobPage> {
         Ok(self.lock().list(&filter))
     }
 
@@ -156,11 +157,11 @@ impl JobStore for MemoryJobStore {
 
     async fn finish_webhook(
         &self,
-        job: JobId,
+        claim: WebhookClaim,
         outcome: WebhookOutcome,
         answer: WebhookAnswer,
     ) -> StoreResult<()> {
-        self.lock().finish_webhook(job, outcome, answer, self.now());
+        self.lock().finish_webhook(claim, outcome, answer, self.now());
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use crate::job::spec::{CacheKey, ContentDigest};
 use crate::job::transition::{Cancel, Ended, Retried, Settled, Transition};
 use crate::job::worker::{WorkerId, WorkerInfo};
 use crate::port::job_store::{
-    AcquireRequest, Acquired, Delivery, Extension, Idempotency, Inserted, JobFilter, LIST_MAX, NewJob,
-    OutboxEntry, Reported, StoreRules, Unready, rates,
+    AcquireRequest, Acquired, Delivery, Extension, Idempotency, Inserted, JobFilter, JobPage, LIST_MAX,
+    NewJob, OutboxEntry, Reported, StoreRules, Unready, rates,
 };
 use crate::port::key_store::{ApiKey, KeyId};
 use crate::scaling::{Arrivals, MEAN_WEIGHT, moved};
@@ -134,9 +134,24 @@ impl State {
         if cached { Inserted::Cached(record) } else { Inserted::Accepted(record) }
     }
 
-    pub fn list(&self, filter: &JobFilter) -> Vec<JobRecord> {
+    pub fn list(&self, filter: &JobFilter) -> JobPage {
+        let (limit, looks) = (filter.limit.min(LIST_MAX), filter.looks());
+        let mut page = JobPage::default();
         let records = self.jobs.values().rev().map(|job| &job.record);
-        records.filter(|record| filter.passes(record)).take(filter.limit.min(LIST_MAX)).cloned().collect()
+        let mut records = records.filter(|record| filter.before.is_none_or(|before| record.id < before));
+        for record in records.by_ref().take(if limit == 0 { 0 } else { looks }) {
+            page.next = Some(record.id);
+            if filter.passes(record) {
+                page.jobs.push(record.clone());
+                if page.jobs.len() == limit {
+                    break;
+                }
+            }
+        }
+        if records.next().is_none() {
+            page.next = None;
+        }
+        page
     }
 
     pub fn acquire(&mut self, request: &AcquireRequest, now: Timestamp) -> Acquired {
