@@ -94,7 +94,7 @@ async fn a_clock_that_was_set_back_multiplies_nothing() {
     for (at, flow) in [(later, "0"), (0, "inf"), (0, "-nan")] {
         server.tell(&format!("HSET rollcall:totals at {at} flow {flow}"));
         let arriving = store.status().await.unwrap().load.arriving;
-        assert!(arriving.untimed_per_s <= before && arriving.audio_s_per_s == 0.0, "{arriving:?}");
+        assert!(arriving.untimed_per_s <= 1.001 * before && arriving.audio_s_per_s == 0.0, "{arriving:?}");
     }
     store.insert(job(2)).await.unwrap();
     let after = store.status().await.unwrap().load.arriving;
