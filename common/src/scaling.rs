@@ -102,6 +102,8 @@ pub struct ScalingRules {
     pub workers_max: u64,
     /// Within which time what waits should be done.
     pub drain: Duration,
+    /// How much of that passes before a new worker takes its first job.
+    pub start: Duration,
     /// Which share of the fleet's capacity arriving work may take; the rest is for its unevenness.
     pub load_max: f64,
     /// A fleet shrinks only to a size of which the need is at most this share, so that it does not grow again at once.
@@ -115,13 +117,14 @@ pub struct ScalingRules {
 }
 
 impl Default for ScalingRules {
-    /// Ten minutes to drain, as the contract's `drain_s` is read; the guesses are a CPU worker of two cores
+    /// Ten minutes to drain, as the contract's `drain_s` is read, and two and a half for a cloud's machine; the guesses are a CPU worker of two cores
     /// (`tests/RESULTS.md`) with half of its measured speed, and a call.
     fn default() -> Self {
         Self {
             workers_min: 0,
             workers_max: 1000,
             drain: Duration::from_secs(600),
+            start: Duration::from_secs(150),
             load_max: 0.8,
             shrink_below: 0.8,
             age_max: Duration::from_secs(900),
@@ -151,7 +154,9 @@ impl ScalingRules {
             + audio(load.running_timed, load.running_audio, running) / 2.0;
         let arriving = load.arriving.audio_s_per_s + load.arriving.untimed_per_s * mean_s;
         let flow = arriving / (capacity * self.load_max);
-        let backlog = waiting_s / (capacity * self.drain.as_secs_f64().max(1.0));
+        // Recordings do not divide evenly among workers, as arrivals do not over time.
+        let working_s = (self.drain.saturating_sub(self.start).as_secs_f64() * self.load_max).max(1.0);
+        let backlog = waiting_s / (capacity * working_s);
         let soon = self.age_max.as_secs_f64() / 2.0;
         let age = status.oldest.unwrap_or_default().as_secs_f64();
         let urgency = (age / soon.max(1.0)).clamp(1.0, 2.0);
@@ -182,8 +187,10 @@ fn count(number: u64) -> f64 {
 mod tests {
     use super::*;
 
+    /// Of 900 s to drain 150 pass before anybody works, and four fifths of the rest count: 600 s.
     fn rules() -> ScalingRules {
-        ScalingRules { capacity_guess: 10.0, ..ScalingRules::default() }
+        let (drain, start) = (Duration::from_secs(900), Duration::from_secs(150));
+        ScalingRules { capacity_guess: 10.0, drain, start, ..ScalingRules::default() }
     }
 
     /// Jobs of 100 s each, workers that do 10 s of audio a second.
