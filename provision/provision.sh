@@ -12,17 +12,22 @@
 #   --queue-url URL  delivery: amqp:// or redis://                       [ROLLCALL_QUEUE_URL, else Redis]
 #   --device D       auto, cpu, cuda or cuda:N                           [ROLLCALL_DEVICE, else auto]
 #   --env KEY=VALUE  one more setting for the worker; may be given several times
+#   --spot           also watch for the end of a spot instance of AWS, and drain the worker before it (needs systemd)
 #   --no-start       leave the service stopped
 #   --dry-run        say what would be done, and do nothing
-#   --uninstall      remove everything that this script put here, its packages included
+#   --uninstall      remove everything that this script put here, its packages included, and nothing that was here before
 #   --version        version of this script
 # AWS_* and ROLLCALL_* of the environment go into the worker's settings, /etc/rollcall/rollcall.env, readable by root and
-# the worker only. Needs root. Where no systemd runs (a container, a chroot), a small loop keeps the worker alive.
+# the worker only. An s3:// release is fetched with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else with the machine's role
+# (IMDSv2). Needs root. Where no systemd runs (a container, a chroot), a small loop keeps the worker alive.
 set -euo pipefail
+# What lies here is read by the worker's user, whatever the caller's mask is.
+umask 022
 
 readonly version=0.1.0
 readonly prefix=/opt/rollcall home=/var/lib/rollcall etc=/etc/rollcall logs=/var/log/rollcall run=/run/rollcall
-readonly unit=/etc/systemd/system/rollcall-worker.service user=rollcall links=/usr/local/bin
+readonly unit=/etc/systemd/system/rollcall-worker.service spot_unit=/etc/systemd/system/rollcall-spot.service
+readonly user=rollcall links=/usr/local/bin
 readonly programs=(rollcall rollcall-worker rollcall-provision)
 # What a worker is started with counts as one thing: a change of any of it restarts the worker.
 changed='' step='reading the arguments' hint='' temporary=''
@@ -54,7 +59,7 @@ doing() {
 # ---- arguments
 
 release='' sha256='' store=${ROLLCALL_STORE_URL:-} bundle=${ROLLCALL_BUNDLE:-starter} device=${ROLLCALL_DEVICE:-auto}
-redis=${ROLLCALL_REDIS_URL:-} queue=${ROLLCALL_QUEUE_URL:-} dry_run='' uninstall='' start=yes extra=()
+redis=${ROLLCALL_REDIS_URL:-} queue=${ROLLCALL_QUEUE_URL:-} dry_run='' uninstall='' spot='' start=yes extra=()
 while (($#)); do
   case $1 in
     --release | --sha256 | --store | --bundle | --redis-url | --queue-url | --device | --env)
@@ -67,6 +72,7 @@ while (($#)); do
     --queue-url) queue=$2; shift 2 ;;
     --device) device=$2; shift 2 ;;
     --env) extra+=("$2"); shift 2 ;;
+    --spot) spot=yes; shift ;;
     --no-start) start=''; shift ;;
     --dry-run) dry_run=yes; shift ;;
     --uninstall) uninstall=yes; shift ;;
@@ -82,10 +88,44 @@ check_arguments() {
   [[ -n $store ]] || fail '--store is missing' '' 2
   [[ $device =~ ^(auto|cpu|cuda(:[0-9]+)?)$ ]] || fail "not a device: $device" 'auto, cpu, cuda or cuda:N' 2
   [[ $bundle =~ ^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._-]+)?$ ]] || fail "not a bundle: $bundle" 'NAME or NAME@VERSION in the store' 2
+  [[ -z $spot ]] || has_systemd || fail '--spot needs systemd, which does not run here' '' 2
   local setting
   for setting in "${extra[@]}"; do
     [[ $setting =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || fail "not KEY=VALUE: $setting" '' 2
   done
+  check_folder
+}
+
+# The store's folder, where it is one.
+folder=''
+
+# within PATH FOLDER: whether the path is the folder or lies in it
+within() { [[ $1/ == "${2%/}"/* ]]; }
+
+# check_folder: a store that is a folder has to be one that the service sees and that `--uninstall` leaves alone
+check_folder() {
+  [[ $store == file://* ]] || return 0
+  # As the programs read it: percent-decoded.
+  local plain=${store#file://} own speakable='^/[^[:cntrl:]"\\]*$'
+  plain=${plain//\\/\\\\}
+  printf -v folder '%b' "${plain//%/\\x}"
+  [[ $folder =~ $speakable ]] || fail "not a folder for a store: $store" 'file:///folder, without quotes and backslashes' 2
+  folder=$(realpath -m -- "$folder")
+  for own in "$home" "$prefix" "$etc" "$logs" "$run"; do
+    if within "$folder" "$own" || within "$own" "$folder"; then fail "the store cannot be $folder: $own is the worker's own" 'a folder elsewhere, such as /srv/rollcall' 2; fi
+  done
+  if has_systemd; then
+    for own in /home /root /run/user /tmp /var/tmp; do
+      if within "$folder" "$own"; then fail "the store cannot be $folder: the service does not see $own" 'a folder elsewhere, such as /srv/rollcall' 2; fi
+    done
+  fi
+}
+
+# check_written: the worker writes results there
+check_written() {
+  [[ -n $folder ]] || return 0
+  setpriv --reuid "$user" --regid "$user" --init-groups -- test -w "$folder" ||
+    fail "the user $user cannot write to the store's folder, or it is not there: $folder" "\`install -d -o $user -g $user $folder\`, or mount it"
 }
 
 # ---- what runs
@@ -114,6 +154,8 @@ wait_gone() {
 stop_worker() {
   local pid
   if has_systemd; then
+    # First, or it would take the end of the worker for its own work.
+    systemctl -q disable --now rollcall-spot 2>/dev/null || true
     systemctl -q disable --now rollcall-worker 2>/dev/null || true
   elif pid=$(supervisor); then
     kill -TERM "$pid"
@@ -126,6 +168,10 @@ start_worker() {
     systemctl daemon-reload
     systemctl -q enable rollcall-worker
     systemctl restart rollcall-worker
+    if [[ -n $spot ]]; then
+      systemctl -q enable rollcall-spot
+      systemctl restart rollcall-spot
+    fi
   else
     stop_worker
     mkdir -p "$run" "$logs"
@@ -133,22 +179,41 @@ start_worker() {
   fi
 }
 
+# ---- what is this script's own
+
+# note NAME: what is about to be made was not here before; noted first, so that an interrupted run forgets nothing
+note() {
+  mkdir -p "$prefix"
+  grep -qxF "$1" "$prefix/made" 2>/dev/null || printf '%s\n' "$1" >>"$prefix/made"
+}
+is_made() { grep -qxF "$1" "$prefix/made" 2>/dev/null; }
+
 # ---- removing
 
 remove_all() {
   begin 'removing Rollcall from this machine'
-  [[ -d $prefix || -e $unit || -d $etc || -d $home ]] || { say 'it is not here'; return 0; }
+  [[ -d $prefix || -e $unit || -e $etc/rollcall.env ]] || { say 'it is not here'; return 0; }
   local program
   doing 'stopping the worker' stop_worker
   for program in "${programs[@]}"; do
     if [[ $(readlink "$links/$program" 2>/dev/null) == "$prefix/"* ]]; then doing "removing $links/$program" rm "$links/$program"; fi
   done
-  # While the list of them is still there.
-  if [[ -s $prefix/packages ]]; then remove_packages "$prefix/packages"; fi
-  doing "removing $prefix, $etc, $home, $logs" rm -rf "$prefix" "$etc" "$home" "$logs" "$run"
-  if [[ -e $unit ]]; then doing "removing $unit" rm "$unit"; fi
+  local file
+  for file in "$unit" "$spot_unit" "$etc/rollcall.env" "$etc/rollcall.env.new"; do
+    if [[ -e $file ]]; then doing "removing $file" rm "$file"; fi
+  done
   if has_systemd && [[ -z $dry_run ]]; then systemctl daemon-reload; fi
-  if id "$user" >/dev/null 2>&1; then doing "removing the user $user" userdel "$user"; fi
+  # What else lies there is the operator's, such as the settings of another service.
+  if is_made "$etc" && [[ -d $etc ]]; then doing "removing $etc, if it is empty" rmdir --ignore-fail-on-non-empty "$etc"; fi
+  if is_made "$home"; then doing "removing $home" rm -rf --one-file-system "$home"; elif [[ -d $home ]]; then say "keeping $home: it was here before"; fi
+  if is_made "$user" && id "$user" >/dev/null 2>&1; then
+    doing "removing the user $user" userdel "$user"
+  elif id "$user" >/dev/null 2>&1; then
+    say "keeping the user $user: it was here before"
+  fi
+  # Last, because the lists of what is to be removed lie there.
+  if [[ -s $prefix/packages ]]; then remove_packages "$prefix/packages"; fi
+  doing "removing $prefix, $logs" rm -rf --one-file-system "$prefix" "$logs" "$run"
   say 'done'
 }
 
@@ -188,18 +253,47 @@ need_packages() {
   if ((${#missing[@]})); then doing "installing ${missing[*]}" install_packages "${missing[@]}"; fi
 }
 
+# imds PATH [TOKEN]: an answer of the instance's metadata service; without a token, one for the next questions
+imds() {
+  local service=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254} settings='request = "PUT"
+header = "x-aws-ec2-metadata-token-ttl-seconds: 300"'
+  if [[ -n ${2:-} ]]; then settings="header = \"x-aws-ec2-metadata-token: $2\""; fi
+  curl --config - --fail --silent --noproxy '*' --retry 3 --retry-connrefused --connect-timeout 2 --max-time 5 <<<"$settings
+url = \"${service%/}/latest/$1\""
+}
+
+# role_keys: sets key, secret, session and perhaps region of the caller to those of the machine's role
+role_keys() {
+  local token role text
+  token=$(imds api/token) || fail 's3:// needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a machine with a role' 'the metadata service does not answer: is this a machine of AWS, and may it be asked (hop limit)?'
+  role=$(imds meta-data/iam/security-credentials/ "$token") || fail 'this machine has no role' 'give it an instance profile, or keys'
+  role=${role%%$'\n'*}
+  text=$(imds "meta-data/iam/security-credentials/$role" "$token") || fail "the role gives no keys: $role"
+  # One flat object of strings.
+  said() { sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p" <<<"$text"; }
+  key=$(said AccessKeyId) secret=$(said SecretAccessKey) session=$(said Token)
+  [[ -n $key && -n $secret && -n $session ]] || fail "the role gives no keys: $role: $(said Message)"
+  if [[ -z $region ]]; then region=$(imds meta-data/placement/region "$token" || true); fi
+}
+
 # download URL FILE: credentials go in through a file descriptor, never through the arguments that everybody can see
 download() {
   local url=$1 settings=''
-  local region=${AWS_REGION:-${AWS_DEFAULT_REGION:-us-east-1}}
   if [[ $url == s3://* ]]; then
-    local path=${url#s3://} endpoint=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}
+    local major minor path=${url#s3://} endpoint=${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}
+    local key=${AWS_ACCESS_KEY_ID:-} secret=${AWS_SECRET_ACCESS_KEY:-} session=${AWS_SESSION_TOKEN:-}
+    local region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
+    # Older ones do not sign every header.
+    IFS=' .' read -r _ major minor _ < <(curl --version)
+    ((major > 7 || minor >= 87)) || fail "curl $major.$minor cannot sign for S3" 'it takes 7.87 (Debian 12, Ubuntu 24.04), or a presigned https:// address'
+    if [[ -z $key || -z $secret ]]; then role_keys; fi
+    region=${region:-us-east-1}
     if [[ -n $endpoint ]]; then url=${endpoint%/}/$path; else url=https://${path%%/*}.s3.$region.amazonaws.com/${path#*/}; fi
     settings="aws-sigv4 = \"aws:amz:$region:s3\"
-user = \"${AWS_ACCESS_KEY_ID:?s3:// needs AWS_ACCESS_KEY_ID}:${AWS_SECRET_ACCESS_KEY:?s3:// needs AWS_SECRET_ACCESS_KEY}\"
+user = \"$key:$secret\"
 header = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\""
-    if [[ -n ${AWS_SESSION_TOKEN:-} ]]; then settings+="
-header = \"x-amz-security-token: $AWS_SESSION_TOKEN\""; fi
+    if [[ -n $session ]]; then settings+="
+header = \"x-amz-security-token: $session\""; fi
   fi
   curl --config - --fail --silent --show-error --location --retry 5 --retry-connrefused --connect-timeout 20 \
     --output "$2" <<<"$settings
@@ -231,6 +325,7 @@ write() {
   doing "writing $2" write_now "$1" "$2" "$content"
 }
 write_now() {
+  if [[ $(dirname "$2") == "$etc" && ! -d $etc ]]; then note "$etc"; fi
   mkdir -p "$(dirname "$2")"
   (umask 077; printf '%s' "$3" >"$2.new")
   chmod "$1" "$2.new"
@@ -242,7 +337,10 @@ write_now() {
 settings() {
   local -A all=()
   local name pair
-  for name in $(compgen -e | grep -E '^(AWS|ROLLCALL)_' || true); do all[$name]=${!name}; done
+  # One that is set to nothing is not set.
+  for name in $(compgen -e | grep -E '^(AWS|ROLLCALL)_' || true); do
+    if [[ -n ${!name} ]]; then all[$name]=${!name}; fi
+  done
   all[ROLLCALL_STORE_URL]=$store all[ROLLCALL_BUNDLE]=$bundle all[ROLLCALL_DEVICE]=$device all[ROLLCALL_HOME]=$home
   if [[ -n $redis ]]; then all[ROLLCALL_REDIS_URL]=$redis; fi
   if [[ -n $queue ]]; then all[ROLLCALL_QUEUE_URL]=$queue; fi
@@ -254,12 +352,16 @@ settings() {
   done | LC_ALL=C sort
 }
 
+# quoted PATH: as systemd reads it
+quoted() { printf '"%s"' "${1//%/%%}"; }
+
 unit_text() {
   cat <<END
 [Unit]
 Description=Rollcall worker
 Wants=network-online.target
 After=network-online.target
+${folder:+RequiresMountsFor=$(quoted "$folder")}
 
 [Service]
 User=$user
@@ -267,13 +369,13 @@ EnvironmentFile=$etc/rollcall.env
 ExecStart=$prefix/current/bin/rollcall-worker serve
 Restart=always
 RestartSec=2
-# A worker finishes or hands back what it holds within 60 s.
-TimeoutStopSec=90
+# A worker finishes what it holds within 60 s or hands it back, which takes up to 30 s, and has 7 s for its last words.
+TimeoutStopSec=100
 NoNewPrivileges=yes
 PrivateTmp=yes
 ProtectHome=yes
 ProtectSystem=strict
-ReadWritePaths=$home
+ReadWritePaths=$home${folder:+ $(quoted "$folder")}
 
 [Install]
 WantedBy=multi-user.target
@@ -320,8 +422,11 @@ has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/nu
 
 # one_runtime [--gpu]: from the store where somebody put it there (`rollcall-provision pack-runtime`), else from packages
 one_runtime() {
-  if provision runtime "$@" --store "$store"; then return 0; fi
-  say 'the store has no ONNX Runtime of this kind; installing it from its packages'
+  local code=0
+  provision runtime "$@" --store "$store" || code=$?
+  if ((code == 0)); then return 0; fi
+  ((code != 3)) || fail 'the store cannot be reached' 'the lines above say why'
+  say 'ONNX Runtime did not come from the store, as the lines above say; installing it from its packages'
   need_packages pip3=python3-pip
   provision runtime "$@"
 }
@@ -335,8 +440,26 @@ install_runtime() {
   esac
 }
 
-add_user() { useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"; }
-make_home() { mkdir -p "$home"; chown "$user:$user" "$home"; chmod 750 "$home"; }
+add_user() {
+  note "$user"
+  useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$user"
+}
+make_home() {
+  note "$home"
+  mkdir -p "$home"
+  chown "$user:$user" "$home"
+  chmod 750 "$home"
+}
+
+remove_spot() {
+  systemctl -q disable --now rollcall-spot 2>/dev/null || true
+  rm "$spot_unit"
+}
+
+# spot_text: the unit of the release, at this script's paths
+spot_text() {
+  sed "s#/usr/local/lib/rollcall/#$prefix/current/spot/#" "$prefix/current/spot/rollcall-spot.service"
+}
 
 # workers_here: the ids of this machine's workers in the fleet, a line each
 workers_here() {
@@ -385,10 +508,19 @@ install_all() {
   begin 'setting up the worker' ''
   if ! id "$user" >/dev/null 2>&1; then doing "adding the user $user" add_user; fi
   if [[ ! -d $home ]]; then doing "making $home" make_home; fi
+  [[ -n $dry_run ]] || check_written
   settings | write 640 "$etc/rollcall.env"
+  if [[ -n $spot && -e $prefix/current/spot/rollcall-spot.service ]]; then
+    spot_text | write 644 "$spot_unit"
+  elif [[ -n $spot ]]; then
+    [[ -n $dry_run ]] || fail 'this release cannot watch for the end of a spot instance' 'push one made by this version'
+    say "would be writing $spot_unit"
+  elif [[ -e $spot_unit ]]; then
+    doing "removing $spot_unit" remove_spot
+  fi
   if has_systemd; then unit_text | write 644 "$unit"; else supervise_text | write 755 "$prefix/supervise.sh"; fi
   # `write` runs behind a pipe, where it cannot tell that it changed something; the files do.
-  local stamp; stamp=$(cat "$etc/rollcall.env" "$unit" "$prefix/supervise.sh" 2>/dev/null | sha256sum; readlink "$prefix/current" || true)
+  local stamp; stamp=$(cat "$etc/rollcall.env" "$unit" "$spot_unit" "$prefix/supervise.sh" 2>/dev/null | sha256sum; readlink "$prefix/current" || true)
   if [[ -n $dry_run ]]; then
     say "would be installing ONNX Runtime and the bundle $bundle, checking the machine${start:+, and starting the worker}"
     return 0

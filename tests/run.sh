@@ -1,16 +1,28 @@
 #!/usr/bin/env bash
-# Runs every test of the repository on a bare machine: installs what is missing, builds once, tests, and closes with the
+# Runs the tests of the repository on a bare machine: installs what is missing, builds once, tests, and closes with the
 # line `rollcall: N passed, N failed`.
 #
-# usage: tests/run.sh
+# usage: tests/run.sh [--long]
+#   --long   everything: 100,000 seeds of the simulator instead of 2,000, 10 minutes of chaos instead of 1, and besides: chaos over
+#            Redis Streams, chaos with the real engine, 5 minutes of fuzzing for each target, provisioning of a bare Debian
+#            (that needs root and debootstrap). An hour more, on 2 cores.
 #
 # Needs Linux on x86_64, the Rust toolchain, Python 3 with pip, and the package registries. Variables: CARGO_TARGET_DIR,
 # ROLLCALL_TEST_HOME (bundle and ONNX Runtime for the tests; default: in the target folder), ROLLCALL_SHARED (recorded
 # references and labelled recordings; default: `shared` beside the checkout; tests that need it say when they skip).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+long=''
+for argument; do
+  case $argument in
+    --long) long=yes ;;
+    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' tests/run.sh; exit 0 ;;
+    *) printf 'error: not an option: %s\nhint: `tests/run.sh --help` shows them\n' "$argument" >&2; exit 2 ;;
+  esac
+done
 # The suite must not depend on what the caller's shell is set up for.
-unset ROLLCALL_BUNDLE ROLLCALL_DEVICE ROLLCALL_HOME ROLLCALL_LOG ROLLCALL_LOG_FORMAT ORT_DYLIB_PATH
+unset ROLLCALL_BUNDLE ROLLCALL_DEVICE ROLLCALL_HOME ROLLCALL_LOG ROLLCALL_LOG_FORMAT ROLLCALL_SIM_SEEDS ORT_DYLIB_PATH
+[[ -z $long ]] || export ROLLCALL_SIM_SEEDS=100000
 export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 home=${ROLLCALL_TEST_HOME:-$CARGO_TARGET_DIR/test-home}
 shared=${ROLLCALL_SHARED:-$PWD/../shared}
@@ -75,7 +87,9 @@ check 'only the device knows ort' only 'ort::' worker/src 'worker/src/device/\(o
 check 'only the device knows cudarc' only 'cudarc::' worker/src 'worker/src/device/cuda/'
 # Each of these modules says why, and each block why it is right.
 check 'unsafe code stays in the modules that say so' unsafe_only_there
-check 'only clock reads the wall clock' only 'SystemTime::now' common/src 'common/src/clock'
+for crate in common worker dispatcher provision; do
+  check "only clock reads the wall clock: $crate" only 'SystemTime::now' "$crate" 'common/src/clock'
+done
 check 'mathematics knows no file, thread or clock' only 'std::(fs|thread|time|net)' worker/src/diarize 'none'
 for script in provision/*.sh provision/tests/*.sh tests/*.sh tests/*/*.sh deploy/*/*.sh .ci/run; do
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
@@ -140,6 +154,31 @@ if [[ -d $shared/audio ]]; then
   done
 else
   printf 'SKIPPED: accuracy on labelled recordings: there is no %s\n' "$shared/audio"
+fi
+
+say 'chaos'
+# chaos QUEUE SECONDS JOBS: workers, servers and leases under deaths and pauses; every promise is looked after
+chaos() {
+  check "$2 s of chaos, $1" timeout --kill-after=10 $(($2 + 600)) "$bin/rollcall-chaos" chaos --queue "$1" --seconds "$2" --jobs "$3"
+  grep '^chaos:' "$tmp/log" || true
+}
+if [[ -z $long ]]; then
+  chaos amqp 60 2000
+else
+  chaos amqp 600 10000
+  chaos redis 60 2000
+  check 'chaos with the real engine' timeout --kill-after=10 1200 tests/chaos/real_engine.sh --jobs 100 --bin "$bin"
+  tail -n 1 "$tmp/log"
+  say 'fuzzing'
+  check 'fuzzing, 300 s for each target' tests/fuzz/run.sh 300
+  grep -E '^==|stat::number_of_executed_units' "$tmp/log" || true
+  say 'a bare Debian'
+  if [[ $(id -u) == 0 ]] && command -v debootstrap >/dev/null; then
+    check 'provision.sh in a bare Debian' provision/tests/bare_root.sh --bin "$bin" --home "$home"
+    cat "$tmp/log"
+  else
+    echo 'SKIPPED: provision.sh in a bare Debian: needs root and debootstrap'
+  fi
 fi
 
 say 'done'

@@ -87,6 +87,8 @@ pub struct Load {
     pub arriving: Arriving,
     /// Mean length of what was completed of late; `None` when nothing has been.
     pub mean_audio: Option<Duration>,
+    /// Workers that take no more jobs and will be gone soon.
+    pub draining: u64,
     /// Seconds of audio that one busy worker does a second; 0 when no worker has said yet.
     pub capacity: f64,
 }
@@ -161,7 +163,8 @@ impl ScalingRules {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded below and above")]
     pub fn wanted(&self, status: &QueueStatus) -> u64 {
-        let (need, alive) = (self.need(status), status.workers_alive);
+        // Who leaves is no size to fall back to: a fleet that has just shrunk would grow again.
+        let (need, alive) = (self.need(status), status.workers_alive.saturating_sub(status.load.draining));
         let whole = |need: f64| (need - NOTHING).max(0.0).ceil().min(1e9) as u64;
         let grown = whole(need);
         let wanted = if grown >= alive { grown } else { whole(need / self.shrink_below).min(alive) };
@@ -190,6 +193,15 @@ mod tests {
         status.load.ready_timed = ready;
         status.load.ready_audio = Duration::from_secs(100) * u32::try_from(ready).unwrap();
         status
+    }
+
+    #[test]
+    fn who_leaves_is_nothing_to_fall_back_to() {
+        // 510 jobs of 100 s want 8.5 workers.
+        let mut status = status(510, 11);
+        assert_eq!(rules().wanted(&status), 11, "a need of 8.5 is no reason to let two go");
+        status.load.draining = 2;
+        assert_eq!(rules().wanted(&status), 9);
     }
 
     #[test]

@@ -4,15 +4,18 @@
 # image's own user: no root, the programs start, the worker finds its bundle, the probe says what is true.
 #
 # usage: chroot.sh BIN_FOLDER HOME_FOLDER [ROOT]      (needs root, debootstrap and Debian's archive)
+# A ROOT that is named is made if it is not there, and stays; otherwise it is a temporary folder, removed at the end unless KEEP is set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$(cd "${1:?usage: chroot.sh BIN_FOLDER HOME_FOLDER [ROOT]}" && pwd)
 home=$(cd "${2:?usage: chroot.sh BIN_FOLDER HOME_FOLDER [ROOT]}" && pwd)
-root=${3:-$(mktemp -d)/root}
+made=''
+[[ -n ${3:-} ]] || made=$(mktemp -d)
+root=${3:-$made/root}
 [[ $(id -u) == 0 ]] || { echo 'error: chroot needs root' >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo 'error: debootstrap is not installed' >&2; exit 2; }
 server='' failed=0
-cleanup() { [[ -z $server ]] || kill "$server" 2>/dev/null || true; umount "$root/proc" 2>/dev/null || true; [[ -n ${KEEP:-} ]] || rm -rf "$root"; }
+cleanup() { [[ -z $server ]] || kill "$server" 2>/dev/null || true; umount "$root/proc" 2>/dev/null || true; [[ -z $made || -n ${KEEP:-} ]] || rm -rf --one-file-system "$made"; }
 trap cleanup EXIT
 # check NAME COMMAND...
 check() { local name=$1; shift; if "$@" >"$root.log" 2>&1; then echo "ok      $name"; else failed=1; echo "FAILED  $name"; tail -n 5 "$root.log" | sed 's/^/    /'; fi; }
@@ -27,6 +30,7 @@ cp setup.sh "$root/tmp/setup.sh"
 before=$(du -smx "$root" | cut -f1)
 check 'setup.sh' chroot "$root" bash /tmp/setup.sh
 check 'setup.sh again changes nothing' chroot "$root" bash /tmp/setup.sh
+check 'the folders are the user'"'"'s' bash -c '[[ $(stat -c %u:%g "$@" | sort -u) == 10001:10001 ]]' - "$root"/var/lib/rollcall{,/cache}
 rm "$root/tmp/setup.sh"
 for program in rollcall rollcall-worker rollcall-provision; do strip -o "$root/usr/local/bin/$program" "$bin/$program"; done
 install -m 0755 probe.sh "$root/usr/local/bin/rollcall-probe"

@@ -40,6 +40,7 @@ fn tell(page: &mut Exposition, status: &QueueStatus) {
         (names::OUTBOX, status.outbox()),
         (names::DEAD, status.dead),
         (names::EXPORTS, status.exports),
+        (names::OVERDUE_EXPORTS, status.exports_overdue),
         (names::WEBHOOKS, status.webhooks),
         (names::WORKERS_ALIVE, status.workers_alive),
         (names::WORKERS_WANTED, status.workers_wanted()),

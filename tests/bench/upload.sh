@@ -14,7 +14,8 @@ while (($#)); do
   esac
 done
 tmp=$(mktemp -d)
-trap '"$repo/deploy/local/down.sh" --dir "$tmp/fleet" >&2 || true; rm -rf "$tmp"' EXIT
+server=
+trap '[[ -z $server ]] || kill "$server" 2>/dev/null || true; "$repo/deploy/local/down.sh" --dir "$tmp/fleet" >&2 || true; rm -rf "$tmp"' EXIT
 "$repo/deploy/local/up.sh" --workers 0 --queue redis --dir "$tmp/fleet" "${bin[@]}" >"$tmp/env"
 eval "$(grep '^export ' "$tmp/env")"
 rollcall serve --listen 127.0.0.1:0 --log-format json 2>"$tmp/log" &
@@ -30,6 +31,7 @@ took=$(echo "$(date +%s.%N) - $began" | bc)
 peak=$(awk '/VmHWM/ {print $2}' "/proc/$server/status")
 digest=$(sha256sum "$tmp/large.wav" | cut -d' ' -f1)
 kill "$server"
+server=
 case $answer in *"inbox/$digest.wav"*) same=yes ;; *) same="no: $answer" ;; esac
 printf '%s GiB in %.1f s; resident: %d MiB before, %d MiB at most; stored under its digest: %s\n' \
   "$gib" "$took" $((before / 1024)) $((peak / 1024)) "$same"

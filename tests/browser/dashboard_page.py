@@ -110,14 +110,36 @@ class Dashboard(Chromium):
             self.settle()
         self.ask("DOM.setFileInputFiles", files=[str(file) for file in files], backendNodeId=self.dialogs.pop())
 
-    def drop(self, selector: str, files: list[Path]) -> None:
-        """Drags files over an element and lets them fall."""
+    def drop(self, selector: str, files: list[Path] = (), text: str = "") -> None:
+        """Drags files, or a text, over an element and lets it fall."""
         self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
         x, y = self.run(f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()")
-        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        items = [{"mimeType": "text/plain", "data": text}] if text else []
+        data = {"items": items, "files": [str(file) for file in files], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
         self.settle()
+
+    def hurry(self, wait_ms: int) -> None:
+        """Timers of that length run at once; `window.hurried` counts them."""
+        self.run(
+            "(() => { const own = window.setTimeout; window.hurried = 0; window.setTimeout = (work, ms, ...more) =>"
+            f" ms === {wait_ms} ? own(() => {{ work(); window.hurried += 1; }}, 1) : own(work, ms, ...more); }})()"
+        )
+
+    def hide(self, hidden: bool) -> None:
+        """Tells the page that its tab went to the background, or came back."""
+        self.run(f"Object.defineProperty(document, 'hidden', {{ value: {json.dumps(hidden)}, configurable: true }}); document.dispatchEvent(new Event('visibilitychange'))")
+
+    def slow_lists(self, wait_ms: int) -> None:
+        """Each list of jobs takes so long from now on; `window.lists.most` is how many were asked for at a time."""
+        self.run(
+            "(() => { const own = window.fetch; window.lists = { now: 0, most: 0 }; window.fetch = async (path, options) => {"
+            " if (!path.startsWith('/v1/jobs?')) return own(path, options);"
+            " window.lists.most = Math.max(window.lists.most, window.lists.now += 1);"
+            f" try {{ await new Promise((done, failed) => {{ setTimeout(done, {wait_ms}); options.signal?.addEventListener('abort', () => failed(options.signal.reason)); }});"
+            " return await own(path, options); } finally { window.lists.now -= 1; } }; })()"
+        )
 
     def tab_to(self, selector: str, most: int = 120) -> bool:
         """Tab after Tab until the focus is there; `False` when it never is, or when it is not to be seen on the way."""

@@ -35,11 +35,14 @@ mine = {name: cut(alone(name)) for name in spans}
 write(f"{out}/known/Anna.wav", mine["anna"])
 write(f"{out}/known/Robert B.wav", mine["robert"])
 write(f"{out}/monologue.wav", mine["anna"] * 3)
+# The same, and then somebody else in words of a second, half a minute of them.
+word = mine["ewan"][2 * rate : 4 * rate] + bytes(2 * rate * 4)
+write(f"{out}/words.wav", mine["anna"] * 3 + bytes(2 * rate * 3) + word * 6)
 write(f"{out}/short/Anna.wav", mine["anna"][: 2 * rate * 6])
 write(f"{out}/both/Two.wav", mine["anna"] + mine["ewan"])
 PY
 run() { "$bin/rollcall-worker" run --json --formats json,srt,txt,rttm "$@"; }
-run --speakers "$out/known" --out "$out/named" "$audio/sample.wav" "$out/monologue.wav" >"$out/lines" 2>"$out/said"
+run --speakers "$out/known" --out "$out/named" "$audio/sample.wav" "$out/monologue.wav" "$out/words.wav" >"$out/lines" 2>"$out/said"
 run --out "$out/plain" "$audio/sample.wav" "$out/monologue.wav" >/dev/null 2>&1
 python3 - "$audio" "$out" <<'PY'
 import json, sys
@@ -68,6 +71,7 @@ assert "fast_path" not in named and "fast_path" not in plain
 fast, slow = read("named", "monologue"), read("plain", "monologue")
 assert fast.get("fast_path") is True and fast["speaker_details"][0]["name"] == "Anna", fast["speaker_details"]
 assert "fast_path" not in slow
+assert "fast_path" not in read("named", "words"), "words that nobody listened to are nobody's for sure"
 # What only one of both calls speech is nowhere longer than a chunk step of 2.5 s.
 def covered(document): return [(t["start"], t["end"]) for t in document["diarization"]]
 def longest(a, b):
@@ -80,16 +84,16 @@ def longest(a, b):
     return worst
 assert longest(covered(fast), covered(slow)) < 2.5, (fast["diarization"], slow["diarization"])
 PY
-refused() { # refused FOLDER WORD...: exit 1, and stderr says each word
-  local folder=$1; shift
-  if run --speakers "$folder" --out "$out/none" "$audio/sample.wav" >"$out/said" 2>&1; then
-    echo "voices of $folder were accepted"; exit 1
-  fi
+refused() { # refused CODE FOLDER WORD...: it ends with the code, and stderr says each word and a hint
+  local code=$1 folder=$2 got=0; shift 2
+  run --speakers "$folder" --out "$out/none" "$audio/sample.wav" >"$out/said" 2>&1 || got=$?
+  [[ $got == "$code" ]] || { echo "voices of $folder: exit $got instead of $code"; cat "$out/said"; exit 1; }
+  grep -q '^hint: ' "$out/said" || { echo "no hint"; cat "$out/said"; exit 1; }
   for word in "$@"; do grep -qF -- "$word" "$out/said" || { echo "not said: $word"; cat "$out/said"; exit 1; }; done
 }
-refused "$out/short" 'short/Anna.wav' 'of clean speech' 'give a longer recording'
-refused "$out/both" 'both/Two.wav' 'several people'
+refused 1 "$out/short" 'short/Anna.wav' 'of clean speech' 'give a longer recording'
+refused 1 "$out/both" 'both/Two.wav' 'several people'
 mkdir -p "$out/junk" "$out/empty"
 echo '{"schema": "rollcall/voice/1"}' >"$out/junk/Anna.json"
-refused "$out/junk" 'not a known voice' 'junk/Anna.json'
-refused "$out/empty" 'no voices'
+refused 2 "$out/junk" 'not a known voice' 'junk/Anna.json'
+refused 2 "$out/empty" 'no voices'

@@ -158,7 +158,7 @@ fi
 if wanted short; then
   say '200 short files, with utilisation sampled'
   mkdir -p "$out/short"
-  if [[ -f $out/short/200.wav ]] || repeated 12000 "$out/short/all.wav" && python3 - "$out/short" <<'END'
+  if [[ -f $out/short/200.wav ]] || { repeated 12000 "$out/short/all.wav" && python3 - "$out/short" <<'END'
 import sys
 import wave
 
@@ -168,7 +168,7 @@ with wave.open(sys.argv[1] + "/all.wav") as audio:
             part.setparams((1, 2, 16000, 0, "NONE", ""))
             part.writeframes(audio.readframes(60 * 16000))
 END
-  then
+  }; then
     rm -f "$out/short/all.wav"
     nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used --format=csv,noheader,nounits --loop-ms=100 >"$out/utilisation.csv" 2>/dev/null &
     sampler=$!

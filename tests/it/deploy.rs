@@ -145,11 +145,10 @@ fn metadata(notice: &Arc<AtomicBool>) -> String {
 async fn a_spot_notice_drains_the_worker_in_time_and_costs_its_jobs_nothing() {
     let fleet = Fleet::start(Queue::Redis).await;
     let mut worker = fleet.worker("worker", &["--grace-ms", "3000"]);
-    let short = fleet.submit_noop(&[(WORK_MS, "2000")]).await;
     let long = fleet.submit_noop(&[(WORK_MS, "600000")]).await;
-    for job in [short, long] {
-        fleet.until(job, PATIENCE, |record| record.state == JobState::Running).await;
-    }
+    fleet.until(long, PATIENCE, |record| record.state == JobState::Running).await;
+    let short = fleet.submit_noop(&[(WORK_MS, "2000")]).await;
+    fleet.until(short, PATIENCE, |record| record.started_at.is_some()).await;
     let notice = Arc::new(AtomicBool::new(false));
     let mut watch = Command::new(deploy().join("aws/spot-notice.sh"));
     watch.envs([("IMDS", metadata(&notice)), ("EVERY", "0.2".to_owned())]);

@@ -28,10 +28,27 @@ if python3 -m venv "$tmp/venv" >"$tmp/log" 2>&1 && "$python" -m pip install -q "
       check "$overlay is rendered" bash -c 'kubectl kustomize "$1" >"$2"' - "$overlay" "$tmp/rendered.yaml"
       check "$overlay for Kubernetes, as it is rendered" "$tmp/venv/bin/kubernetes-validate" --strict -k 1.31 "$tmp/rendered.yaml"
     done
+    kubectl kustomize k8s/overlays/gpu >"$tmp/gpu.yaml"
+    check 'the GPU overlay brings its workers what their image lacks, and leaves the API alone' "$python" - "$tmp/gpu.yaml" <<'END'
+import sys, yaml
+pods = {d['metadata']['name']: d['spec']['template']['spec'] for d in yaml.safe_load_all(open(sys.argv[1])) if d['kind'] == 'Deployment'}
+api, worker = pods['rollcall-api'], pods['rollcall-worker']
+assert [c['image'] for c in api['containers']] == ['rollcall:0.1.0'] and 'initContainers' not in api, api
+assert [c['name'] for c in worker['initContainers']] == ['runtime', 'bundle']
+writable = {v['name'] for v in worker['volumes'] if 'emptyDir' in v}
+for container in worker['initContainers'] + worker['containers']:
+    assert container['image'] == 'rollcall:0.1.0-cuda', container
+    assert container['securityContext']['readOnlyRootFilesystem'], container
+    mounts = {m['mountPath']: m['name'] for m in container['volumeMounts']}
+    assert mounts['/var/lib/rollcall'] == 'home' and set(mounts.values()) <= writable, mounts
+limits = worker['containers'][0]['resources']['limits']
+assert limits['cpu'] and limits['memory'] and limits['nvidia.com/gpu'], limits
+END
   else
     skipped 'rendering of overlays: no kubectl'
   fi
   check 'compose.yaml' "$tmp/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
+  check 'compose.yaml passes on no variable that is empty' bash -c '! grep -E ":-\}" compose.yaml'
   check 'every YAML file is YAML, and what kustomizations name is there' "$python" - <<'END'
 import pathlib, yaml
 for path in pathlib.Path('.').rglob('*.yaml'):

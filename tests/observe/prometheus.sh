@@ -66,15 +66,16 @@ check 'promtool check config, with the rules' "$promtool" check config "$tmp/pro
 start prometheus "$prometheus" --config.file="$tmp/prometheus.yaml" --storage.tsdb.path="$tmp/tsdb" --web.listen-address="127.0.0.1:$web"
 check 'Prometheus is ready' until_true 30 answers "$web/-/ready"
 
-# value QUERY: the first value of a query, or nothing
+# value QUERY: the first value of a query, or nothing where it has none; fails where Prometheus does not answer
 value() {
-  curl -fsS -G "http://127.0.0.1:$web/api/v1/query" --data-urlencode "query=$1" |
-    python3 -c 'import json,sys; r=json.load(sys.stdin)["data"]["result"]; print(r[0]["value"][1] if r else "")'
+  local answer
+  answer=$(curl -fsS -m 10 -G "http://127.0.0.1:$web/api/v1/query" --data-urlencode "query=$1") || return 1
+  python3 -c 'import json,sys; r=json.load(sys.stdin)["data"]["result"]; print(r[0]["value"][1] if r else "")' <<<"$answer"
 }
 is() { [[ $(value "$1") == "$2" ]]; }
 above() { python3 -c 'import sys; sys.exit(not float(sys.argv[1] or "nan") > float(sys.argv[2]))' "$(value "$1")" "$2"; }
 firing() { is "ALERTS{alertname=\"$1\",alertstate=\"firing\"}" 1; }
-quiet() { [[ -z $(value 'ALERTS{alertstate="firing"}') ]]; }
+quiet() { local firing; firing=$(value 'ALERTS{alertstate="firing"}') && [[ -z $firing ]]; }
 check 'every target is up' until_true 30 is 'count(up == 1)' 3
 # A rule is of unknown health until its group's first turn; whether an alert waits meanwhile depends on what was up first.
 expected=$(grep -c 'alert:' "$deploy/alerts/rollcall.yaml")

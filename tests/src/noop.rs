@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::spec::JobSpec;
-use worker::job::{Progress, Watch};
+use worker::recording::{Progress, Watch};
 use worker::supervise::craft::{Badge, Craft, Needs, Product, Task};
 
 /// Tag: how long the work takes, milliseconds.

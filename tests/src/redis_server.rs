@@ -1,5 +1,6 @@
 //! A Redis of one test's own: a free port, a temporary folder, every write on disk before it is answered.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -69,6 +70,20 @@ impl RedisServer {
             }
             assert!(begun.elapsed() < START_MAX, "redis-server does not come back within {START_MAX:?}");
         }
+    }
+
+    /// Gives it a command as a line, and gives its answer.
+    ///
+    /// # Panics
+    /// When it does not answer, or refuses.
+    pub fn tell(&self, line: &str) -> String {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
+        connection.set_read_timeout(Some(START_MAX)).expect("there is a time limit");
+        connection.write_all(format!("{line}\r\n").as_bytes()).expect("it takes a line");
+        let mut answer = String::new();
+        BufReader::new(connection).read_line(&mut answer).expect("it answers");
+        assert!(!answer.starts_with('-'), "{line}: {answer}");
+        answer
     }
 
     /// Its address.

@@ -80,3 +80,23 @@ async fn what_was_accepted_outlives_the_server() {
     }
     assert_eq!(bells, 600, "each with its one bell");
 }
+
+/// A clock that was set back, or came from the future and left such times behind: what arrives is no more for it.
+#[tokio::test]
+async fn a_clock_that_was_set_back_multiplies_nothing() {
+    let server = RedisServer::start("no");
+    let store = store(&server.url(), Duration::from_secs(5));
+    store.insert(job(1)).await.unwrap();
+    let before = store.status().await.unwrap().load.arriving.untimed_per_s;
+    assert!(before > 0.0);
+    // In six days; and what an earlier version may have written of it.
+    let later = store.time().await.unwrap().as_millis() + 6 * 86_400_000;
+    for (at, flow) in [(later, "0"), (0, "inf"), (0, "-nan")] {
+        server.tell(&format!("HSET rollcall:totals at {at} flow {flow}"));
+        let arriving = store.status().await.unwrap().load.arriving;
+        assert!(arriving.untimed_per_s <= before && arriving.audio_s_per_s == 0.0, "{arriving:?}");
+    }
+    store.insert(job(2)).await.unwrap();
+    let after = store.status().await.unwrap().load.arriving;
+    assert!(after.untimed_per_s <= 2.001 * before && after.audio_s_per_s == 0.0, "{after:?}");
+}

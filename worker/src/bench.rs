@@ -17,8 +17,9 @@ use crate::device::handle::{DeviceError, Rows};
 use crate::diarize::fbank::{Fbank, subtract_mean};
 use crate::diarize::pipeline::{EmbeddingPlan, Pipeline, PipelineError};
 use crate::diarize::speaker_limits::SpeakerLimits;
-use crate::job::{self, Progress, Request, Watch};
+use crate::job;
 use crate::observe::Observer;
+use crate::recording::{Progress, Request, Watch};
 use crate::selftest;
 use crate::workbench::Workbench;
 

@@ -195,8 +195,8 @@ pub struct ServeArgs {
     /// Priorities to take: `high`, `normal`, `low`.
     #[arg(long, value_delimiter = ',', default_value = "high,normal,low")]
     pub lanes: Vec<Lane>,
-    /// Bytes (`6GiB`) or a share: of a GPU's memory, what the worker may use of it [default: 80%]; of the machine's, what jobs
-    /// may need together [default: 50%].
+    /// Bytes (`6GiB`) or a share: on a GPU, what the worker may use of its memory [default: 80%]; on a CPU, what jobs may need of
+    /// the machine's together [default: 50%, which is also what they may on a GPU's machine].
     #[arg(long, value_name = "BYTES|PERCENT")]
     pub device_memory: Option<String>,
     /// Seconds after SIGTERM in which held jobs may finish; then they are handed back.

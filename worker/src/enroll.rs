@@ -16,11 +16,14 @@ use crate::diarize::observations::dot;
 use crate::diarize::pipeline::{EmbeddingPlan, Pipeline};
 use crate::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use crate::diarize::voices::{MainVoice, direction, main_voice};
-use crate::job::{self, Request, Watch, in_label_order};
+use crate::job;
+use crate::recording::{Request, Watch, open_audio};
 use crate::workbench::Workbench;
 
 /// Clean speech that a voice takes, seconds: with less, what was said weighs as much as who said it.
 pub const SPEECH_S_MIN: f64 = 10.0;
+/// How much of it has to come in pieces long enough for an embedding, seconds.
+pub const HEARD_S_MIN: f64 = 5.0;
 /// Share of all speech that has to be the voice's, alone.
 pub const SHARE_MIN: f64 = 0.8;
 
@@ -38,26 +41,35 @@ pub struct Lesson {
     pub now: String,
 }
 
+/// A voice that was learnt.
+#[derive(Debug, Clone)]
+pub struct Learnt {
+    /// It.
+    pub voice: Voice,
+    /// Length of its recordings together, seconds.
+    pub audio_s: f64,
+}
+
 /// What a recording gave.
 struct Part {
     uri: String,
     main: MainVoice,
+    audio_s: f64,
 }
 
 /// Learns a voice.
 ///
 /// # Errors
 /// The failure of a recording, or `voice_unsuitable` with what to do.
-pub fn enroll(bench: &Workbench, lesson: &Lesson, watch: &dyn Watch) -> Result<Voice, Failure> {
+pub fn enroll(bench: &Workbench, lesson: &Lesson, watch: &dyn Watch) -> Result<Learnt, Failure> {
     let pipeline = job::pipeline(bench)?;
     let mut parts = Vec::new();
     for (audio, uri) in &lesson.audio {
-        let main = main_of(bench, &pipeline, audio.clone(), uri, watch)?;
-        parts.push(Part { uri: uri.clone(), main });
+        parts.push(part_of(bench, &pipeline, audio.clone(), uri, watch)?);
     }
     let manifest = &bench.bundle.manifest;
     let embedding = judge(&parts, manifest.voices.cosine_min).map_err(unsuitable)?;
-    Ok(Voice {
+    let voice = Voice {
         schema: SCHEMA.to_owned(),
         name: lesson.name.clone(),
         bundle: HeardBy {
@@ -71,16 +83,17 @@ pub fn enroll(bench: &Workbench, lesson: &Lesson, watch: &dyn Watch) -> Result<V
         speech_s: (alone_s(&parts) * 1e3).round() / 1e3,
         recordings: parts.len(),
         created_at: lesson.now.clone(),
-    })
+    };
+    Ok(Learnt { voice, audio_s: parts.iter().map(|part| part.audio_s).sum() })
 }
 
-fn main_of(
+fn part_of(
     bench: &Workbench,
     pipeline: &Pipeline,
     audio: PathBuf,
     uri: &str,
     watch: &dyn Watch,
-) -> Result<MainVoice, Failure> {
+) -> Result<Part, Failure> {
     let speakers = SpeakerLimits::new(1, SPEAKERS_MAX).expect("one is not more than the most");
     let request = Request {
         audio,
@@ -91,10 +104,9 @@ fn main_of(
         transcript: None,
         voices: Arc::new(VoiceSet::default()),
     };
-    let opened = job::open_audio(bench, &request)?;
+    let opened = open_audio(bench, &request)?;
     let (heard, call) = job::hear(bench, pipeline, opened, speakers, watch)?;
-    let diarization = call.diarized.diarization;
-    let centroids = in_label_order(&diarization, call.diarized.centroids);
+    let (diarization, centroids) = (&call.diarized.diarization, call.diarized.in_label_order());
     let window = match pipeline.embedding_plan() {
         EmbeddingPlan::Windows(plan) => Some(plan.window()),
         EmbeddingPlan::Locals(_) => None,
@@ -103,8 +115,9 @@ fn main_of(
     let main = heard
         .seen
         .first()
-        .and_then(|seen| main_voice(pipeline.geometry(), window, seen, &diarization, &centroids, cosine));
-    main.ok_or_else(|| unsuitable(format!("nobody speaks in {uri}; give a recording of the person talking")))
+        .and_then(|seen| main_voice(pipeline.geometry(), window, seen, diarization, &centroids, cosine));
+    let nobody = || unsuitable(format!("nobody speaks in {uri}; give a recording of the person talking"));
+    Ok(Part { uri: uri.to_owned(), main: main.ok_or_else(nobody)?, audio_s: heard.duration_s })
 }
 
 fn alone_s(parts: &[Part]) -> f64 {
@@ -113,7 +126,7 @@ fn alone_s(parts: &[Part]) -> f64 {
 
 /// The voice of all parts, or why they are no voice and what to do about it.
 fn judge(parts: &[Part], cosine_min: f64) -> Result<Vec<f32>, String> {
-    for Part { uri, main } in parts {
+    for Part { uri, main, .. } in parts {
         let share = main.alone_s / main.speech_s.max(f64::MIN_POSITIVE);
         if share < SHARE_MIN {
             return Err(format!(
@@ -129,6 +142,19 @@ fn judge(parts: &[Part], cosine_min: f64) -> Result<Vec<f32>, String> {
     if speech_s < SPEECH_S_MIN {
         return Err(format!(
             "only {speech_s:.1} s of clean speech, {SPEECH_S_MIN:.0} s are needed; give a longer recording, or several"
+        ));
+    }
+    let heard_s: f64 = parts.iter().map(|part| part.main.heard_s).sum();
+    let silent = |half: &Vec<f64>| half.iter().all(|value| *value == 0.0);
+    let too_short = |part: &&Part| match parts {
+        [only] => only.main.halves.iter().any(silent),
+        _ => part.main.halves.iter().all(silent),
+    };
+    if let Some(part) = parts.iter().find(too_short).or(parts.first().filter(|_| heard_s < HEARD_S_MIN)) {
+        return Err(format!(
+            "only {heard_s:.1} s of clean speech in pieces long enough to compare, {HEARD_S_MIN:.0} s are needed, in every \
+             recording some: the person in {} never speaks for long enough at a time; give a longer recording",
+            part.uri
         ));
     }
     let whole = |part: &Part| direction(&[&part.main.halves[0], &part.main.halves[1]]);
@@ -160,11 +186,7 @@ fn judge(parts: &[Part], cosine_min: f64) -> Result<Vec<f32>, String> {
         }
     }
     let all: Vec<&[f64]> = parts.iter().flat_map(|part| part.main.halves.iter().map(Vec::as_slice)).collect();
-    let embedding = direction(&all);
-    if embedding.iter().all(|v| *v == 0.0) {
-        return Err("the person never speaks for long enough at a time; give a longer recording".to_owned());
-    }
-    Ok(embedding)
+    Ok(direction(&all))
 }
 
 fn unsuitable(detail: String) -> Failure {
@@ -182,7 +204,11 @@ mod tests {
 
     fn part(uri: &str, alone_s: f64, speech_s: f64, angles: [f64; 2]) -> Part {
         let half = |angle: f64| vec![5.0 * angle.to_radians().cos(), 5.0 * angle.to_radians().sin()];
-        Part { uri: uri.into(), main: MainVoice { halves: angles.map(half), alone_s, speech_s } }
+        Part {
+            uri: uri.into(),
+            audio_s: speech_s,
+            main: MainVoice { halves: angles.map(half), alone_s, heard_s: alone_s, speech_s },
+        }
     }
 
     fn refused(parts: &[Part], word: &str) {
@@ -214,8 +240,19 @@ mod tests {
 
     #[test]
     fn windows_that_never_fit_are_no_voice() {
-        let mut empty = part("a.wav", 20.0, 20.0, [0.0, 0.0]);
-        empty.main.halves = [vec![0.0; 2], vec![0.0; 2]];
-        assert!(judge(&[empty], 0.6).is_err());
+        let silent = |halves: &[usize]| {
+            let mut part = part("a.wav", 20.0, 20.0, [0.0, 0.0]);
+            halves.iter().for_each(|half| part.main.halves[*half] = vec![0.0; 2]);
+            part
+        };
+        let whole = || part("b.wav", 20.0, 20.0, [0.0, 0.0]);
+        refused(&[silent(&[0, 1])], "long enough");
+        refused(&[silent(&[1])], "long enough");
+        refused(&[whole(), silent(&[0, 1])], "a.wav never");
+        assert!(judge(&[whole(), silent(&[1])], 0.6).is_ok());
+        // Ten seconds in words of a second each.
+        let mut words = part("a.wav", 10.0, 10.0, [0.0, 0.0]);
+        words.main.heard_s = 4.9;
+        refused(&[words], "long enough");
     }
 }

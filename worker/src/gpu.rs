@@ -134,20 +134,23 @@ impl Bench {
     pub fn parity(&self, audio: &[PathBuf]) -> Result<Findings, GpuError> {
         let mut card = self.engine()?;
         let mut cpu = CpuEngine::load(self.prepared.environment(), &self.bundle)?;
-        let mut findings = Findings::new();
+        let (mut findings, mut compared) = (Findings::new(), 0);
         for path in audio {
             let samples = samples(path)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let m = &self.bundle.manifest;
             let window = m.segmentation.window_samples as usize;
             if samples.len() < window {
-                findings.add(true, &format!("{name}: shorter than a chunk, not compared"));
+                writeln!(findings.text, "        {name}: shorter than a chunk, not compared")
+                    .expect("writing to memory");
                 continue;
             }
             self.features(&mut card, &samples, &name, &mut findings)?;
             self.decisions((&mut card, &mut cpu), &samples, &name, &mut findings)?;
             self.embeddings((&mut card, &mut cpu), &samples, &name, &mut findings)?;
+            compared += 1;
         }
+        findings.add(compared > 0, &format!("{compared} of {} recordings compared", audio.len()));
         Ok(findings)
     }
 
@@ -245,8 +248,8 @@ impl Bench {
         let pairs = ours.chunks_exact(dimension).zip(theirs.chunks_exact(dimension));
         let least = pairs.fold(1f64, |least, (a, b)| {
             let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-            // Written so that a number that is none is the least.
-            if cosine >= least { least } else { cosine }
+            // A number that is none is the least, and stays it.
+            if least.is_nan() || cosine >= least { least } else { cosine }
         });
         let count = theirs.len() / dimension;
         findings

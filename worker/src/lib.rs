@@ -1,8 +1,8 @@
 //! The worker: one recording in, labelled turns out.
 //!
-//! Imports point downward only: `main` → `run`, `bench`, `doctor`, `serve` → `metrics`, `supervise` → `lease_keeper`, `admission`, `fetch` →
-//! `job` → `workbench`, `listen`, `observe`, `audio`, `device`, `publish`
-//! → `batch` → `diarize` → `common`.
+//! Imports point downward only: `main` → `run`, `bench`, `gpu`, `doctor`, `serve` → `metrics` → `supervise` →
+//! `lease_keeper`, `admission`, `fetch` → `voices` → `enroll` → `job` → `monologue` → `recording`, `publish` →
+//! `workbench`, `listen` → `observe` → `audio`, `device` → `batch` → `diarize` → `common`.
 
 #[cfg(feature = "fleet")]
 pub mod admission;
@@ -39,6 +39,8 @@ pub mod observe;
 pub mod progress;
 #[cfg(feature = "ort")]
 pub mod publish;
+#[cfg(feature = "ort")]
+pub mod recording;
 #[cfg(feature = "ort")]
 pub mod run;
 pub mod selftest;

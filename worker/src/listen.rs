@@ -1,25 +1,25 @@
 //! Channels in, observations of each out: an observer a channel, over one device.
 //!
 //! Channels kept apart are held against one another ([`Levels`]), so that the cross-talk of the others is no speech of
-//! a channel. That needs a little of what follows, so the observers are a block behind.
+//! a channel. That needs a little of what follows, so the observers are as much behind: they get what is decided about.
 
-use crate::audio::BLOCK_SAMPLES;
 use crate::device::handle::{Device, DeviceError};
-use crate::diarize::crosstalk::{AHEAD_SAMPLES, Gate, Levels};
+use crate::diarize::crosstalk::{Gate, Levels};
 use crate::diarize::observations::Observations;
 use crate::diarize::pipeline::Pipeline;
 use crate::observe::{EngineTime, Observer};
-
-// What is decided about a frame is decided by samples at most a block later.
-const _: () = assert!(AHEAD_SAMPLES < BLOCK_SAMPLES);
 
 /// Hears one recording.
 pub struct Listener<'a> {
     observers: Vec<Observer<'a>>,
     levels: Levels,
     gates: Vec<Gate>,
-    /// The last block, which the observers have not seen; empty where there is one channel.
+    /// What the observers have not seen yet, `[channel]`; empty where there is one channel.
     behind: Vec<Vec<f32>>,
+    /// Samples of a frame's step.
+    step: usize,
+    /// Frames decided about.
+    decided: usize,
 }
 
 impl<'a> Listener<'a> {
@@ -30,22 +30,23 @@ impl<'a> Listener<'a> {
             observers: (0..channels.max(1)).map(|_| Observer::new(device, pipeline)).collect(),
             levels: Levels::new(pipeline.geometry(), channels),
             gates: vec![Gate::new(pipeline.geometry()); channels.max(1)],
-            behind: Vec::new(),
+            behind: vec![Vec::new(); channels],
+            step: pipeline.geometry().frame_step,
+            decided: 0,
         }
     }
 
-    /// Takes the next block, a vector a channel, all of one length: [`BLOCK_SAMPLES`] but for the last. The block may be
-    /// exchanged for an earlier one, whose memory can be used again.
+    /// Takes the next block, a vector a channel, all of one length.
     ///
     /// # Errors
     /// When the device failed on an earlier request.
-    pub fn push(&mut self, block: &mut Vec<Vec<f32>>) -> Result<(), DeviceError> {
+    pub fn push(&mut self, block: &[Vec<f32>]) -> Result<(), DeviceError> {
         if let [observer] = self.observers.as_mut_slice() {
             return observer.push(&block[0]);
         }
         self.levels.push(block);
-        std::mem::swap(&mut self.behind, block);
-        self.hear(block, false)
+        self.behind.iter_mut().zip(block).for_each(|(behind, samples)| behind.extend_from_slice(samples));
+        self.hear(false)
     }
 
     /// Ends the recording; gives what was seen of each channel.
@@ -53,13 +54,11 @@ impl<'a> Listener<'a> {
     /// # Errors
     /// When the device failed.
     pub fn finish(mut self) -> Result<(Vec<Observations>, Levels, EngineTime), DeviceError> {
-        let mut last = std::mem::take(&mut self.behind);
-        self.hear(&mut last, true)?;
+        self.hear(true)?;
         let (mut seen, mut time) = (Vec::new(), EngineTime::default());
         for observer in self.observers {
             let (observations, spent) = observer.finish()?;
-            time.segmentation += spent.segmentation;
-            time.embedding += spent.embedding;
+            time += spent;
             seen.push(observations);
         }
         Ok((seen, self.levels, time))
@@ -71,16 +70,19 @@ impl<'a> Listener<'a> {
         self.observers.first().map_or(0, Observer::samples)
     }
 
-    fn hear(&mut self, block: &mut [Vec<f32>], ended: bool) -> Result<(), DeviceError> {
+    /// Lets the observers hear up to the end of the last frame that is decided about; at the end all there is.
+    fn hear(&mut self, ended: bool) -> Result<(), DeviceError> {
         let verdicts = self.levels.decide(ended);
-        let channels = self.observers.iter_mut().zip(&mut self.gates).zip(&verdicts);
-        for (channel, ((observer, gate), frames)) in channels.enumerate() {
+        self.decided += verdicts.first().map_or(0, Vec::len);
+        let known = (self.decided * self.step).saturating_sub(self.samples());
+        let channels = self.observers.iter_mut().zip(&mut self.gates).zip(&mut self.behind);
+        for (((observer, gate), behind), frames) in channels.zip(&verdicts) {
             gate.know(frames);
             observer.know_foreign(frames.iter().map(|frame| frame.foreign));
-            if let Some(samples) = block.get_mut(channel) {
-                gate.apply(samples);
-                observer.push(samples)?;
-            }
+            let count = if ended { behind.len() } else { known.min(behind.len()) };
+            gate.apply(&mut behind[..count]);
+            observer.push(&behind[..count])?;
+            behind.drain(..count);
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use worker::progress::Display;
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
-use worker::voices;
+use worker::voices::{self, FolderError};
 use worker::workbench::{DEVICE_MEMORY, DeviceChoice, Setup, SetupError, Workbench};
 
 /// The request or a job failed.
@@ -55,7 +55,9 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
-            let misused = error.is::<SetupError>() || error.is::<Usage>() || error.is::<SettingsError>();
+            let voices = error.downcast_ref::<FolderError>().is_some_and(FolderError::is_misuse);
+            let misused =
+                error.is::<SetupError>() || error.is::<Usage>() || error.is::<SettingsError>() || voices;
             let serving = error.downcast_ref::<ServeError>().map(ServeError::exit_code);
             complain(&error, serving.unwrap_or(if misused { MISUSED } else { FAILED }))
         }
@@ -89,7 +91,8 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     let setup = error.downcast_ref::<SetupError>().map(SetupError::hints);
     let serving = || error.downcast_ref::<ServeError>().map(ServeError::hints);
     let looking = || error.downcast_ref::<DoctorError>().map(DoctorError::hints);
-    for hint in setup.or_else(serving).or_else(looking).unwrap_or_default() {
+    let voices = || error.downcast_ref::<FolderError>().map(FolderError::hints);
+    for hint in setup.or_else(serving).or_else(looking).or_else(voices).unwrap_or_default() {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)

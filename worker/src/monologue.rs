@@ -14,31 +14,32 @@ use common::speech::voice::Voice;
 use crate::audio::AudioStream;
 use crate::batch::plan::Network;
 use crate::device::handle::{DeviceError, Rows, Ticket};
-use crate::diarize::monologue::{Look, Monologue};
+use crate::diarize::monologue::{Look, Monologue, Voiced};
 use crate::diarize::pipeline::{Diarized, EmbeddingPlan, Pipeline};
-use crate::job::{Request, Watch, device_failure, each_block, open_stream};
 use crate::observe::EngineTime;
+use crate::recording::{Request, Watch, device_failure, each_block, open_stream};
 use crate::workbench::Workbench;
 
-/// A recording that was one known voice.
-pub struct Fast {
-    /// Who spoke when.
-    pub found: Found,
-    /// The audio, read to its end.
-    pub stream: AudioStream,
-}
-
-/// What the looks found.
-pub struct Found {
-    /// One speaker and his turns.
-    pub diarized: Diarized,
+/// What looks at a recording gave, and what they took.
+#[derive(Default)]
+pub struct Looked {
+    /// The recording, if it was one known voice.
+    pub fast: Option<Fast>,
     /// Time spent decoding.
     pub decode: Duration,
     /// Engine time.
     pub engine: EngineTime,
 }
 
-/// Goes through a recording with sparse looks; `None` when it has to go the full way: no voice is known, more than one
+/// A recording that was one known voice.
+pub struct Fast {
+    /// One speaker and his turns.
+    pub diarized: Diarized,
+    /// The audio, read to its end.
+    pub stream: AudioStream,
+}
+
+/// Goes through a recording with sparse looks; no [`Fast`] when it has to go the full way: no voice is known, more than one
 /// speaker or separate channels are asked for, the bundle embeds no windows, or a look disagreed.
 ///
 /// # Errors
@@ -49,10 +50,10 @@ pub fn listen(
     request: &Request,
     known: &[&Voice],
     watch: &dyn Watch,
-) -> Result<Option<Fast>, Failure> {
-    let EmbeddingPlan::Windows(plan) = pipeline.embedding_plan() else { return Ok(None) };
+) -> Result<Looked, Failure> {
+    let EmbeddingPlan::Windows(plan) = pipeline.embedding_plan() else { return Ok(Looked::default()) };
     if known.is_empty() || request.speakers.min() > 1 || request.channels == Channels::Separate {
-        return Ok(None);
+        return Ok(Looked::default());
     }
     let mut stream = open_stream(bench, request)?;
     let mut looks = Looks::new(bench, pipeline, plan.window(), known);
@@ -61,10 +62,8 @@ pub fn listen(
         agreed = looks.push(&block[0]).map_err(device_failure)?;
         Ok(if agreed { ControlFlow::Continue(looks.heard) } else { ControlFlow::Break(()) })
     })?;
-    if !agreed {
-        return Ok(None);
-    }
-    Ok(looks.finish(decode).map_err(device_failure)?.map(|found| Fast { found, stream }))
+    let diarized = if agreed { looks.finish().map_err(device_failure)? } else { None };
+    Ok(Looked { fast: diarized.map(|diarized| Fast { diarized, stream }), decode, engine: looks.engine })
 }
 
 /// Looks under way.
@@ -80,7 +79,8 @@ struct Looks<'a> {
     heard: usize,
     /// Chunks that are segmented: their first sample, whether they are the last.
     chunks: VecDeque<(usize, bool, Rows, Ticket)>,
-    windows: VecDeque<Ticket>,
+    /// Windows that are embedded, and the one to embed in doubt.
+    windows: VecDeque<(Ticket, Rows)>,
     engine: EngineTime,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Looks<'a> {
     }
 
     /// Takes what is left, and says what the recording is.
-    fn finish(mut self, decode: Duration) -> Result<Option<Found>, DeviceError> {
+    fn finish(&mut self) -> Result<Option<Diarized>, DeviceError> {
         // What is left is at least the part that two chunks share, or the whole of a short recording.
         let geometry = self.pipeline.geometry();
         let shortest = match self.pipeline.tail() {
@@ -150,8 +150,7 @@ impl<'a> Looks<'a> {
         let Some((turns, voice)) = self.monologue.end(self.heard, self.known) else { return Ok(None) };
         // Turns of one speaker do not overlap, so they are exclusive as well.
         let Ok(diarization) = Diarization::new(turns.clone(), turns) else { return Ok(None) };
-        let diarized = Diarized { diarization, centroids: vec![voice] };
-        Ok(Some(Found { diarized, decode, engine: self.engine }))
+        Ok(Some(Diarized { diarization, centroids: vec![voice] }))
     }
 
     fn segment(&mut self, is_last: bool) {
@@ -159,6 +158,10 @@ impl<'a> Looks<'a> {
         let rows = Rows { samples: self.recent[..length].into(), starts: vec![0], length };
         let ticket = self.bench.device.submit(Network::Segmentation, rows.clone());
         self.chunks.push_back((self.first, is_last, rows, ticket));
+    }
+
+    fn embed(&self, window: Rows) -> Ticket {
+        self.bench.device.submit(Network::Embedding, window)
     }
 
     fn take_chunk(&mut self) -> Result<bool, DeviceError> {
@@ -173,21 +176,29 @@ impl<'a> Looks<'a> {
                 return Ok(false);
             }
             Look::Nothing => {}
-            Look::Listen(at) if rows.length < self.window => debug_assert!(at >= start),
-            Look::Listen(at) => {
-                let begin = (at - start).min(rows.length - self.window);
-                let window = Rows { starts: vec![begin], length: self.window, ..rows };
-                self.windows.push_back(self.bench.device.submit(Network::Embedding, window));
+            Look::Listen(at, _) if rows.length < self.window => debug_assert!(at >= start),
+            Look::Listen(at, again) => {
+                let window = |at: usize| {
+                    let begin = (at - start).min(rows.length - self.window);
+                    Rows { starts: vec![begin], length: self.window, ..rows.clone() }
+                };
+                self.windows.push_back((self.embed(window(at)), window(again)));
             }
         }
         Ok(true)
     }
 
     fn take_window(&mut self) -> Result<bool, DeviceError> {
-        let Some(ticket) = self.windows.pop_front() else { return Ok(true) };
+        let Some((ticket, another)) = self.windows.pop_front() else { return Ok(true) };
         let answer = ticket.wait()?;
         self.engine.embedding += answer.busy;
-        let agrees = self.monologue.heard(&answer.values, self.known);
+        let mut voiced = self.monologue.heard(&answer.values, self.known, false);
+        if voiced == Voiced::Doubtful {
+            let answer = self.embed(another).wait()?;
+            self.engine.embedding += answer.busy;
+            voiced = self.monologue.heard(&answer.values, self.known, true);
+        }
+        let agrees = voiced == Voiced::Same;
         if !agrees {
             tracing::debug!(
                 heard = self.heard,

@@ -7,7 +7,7 @@ use common::job::failure::{Failure, Stage};
 use common::speech::render::printable;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::job::{Progress, Watch};
+use crate::recording::{Progress, Watch};
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);

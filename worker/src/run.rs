@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::cli::Format;
 use crate::diarize::speaker_limits::SpeakerLimits;
-use crate::job::{self, Outcome, Request};
+use crate::job::{self, Outcome};
 use crate::progress::{Display, Line};
 use crate::publish;
+use crate::recording::Request;
 use crate::workbench::Workbench;
 
 /// Turns shown in the terminal for one recording; the files hold all of them.

@@ -9,7 +9,7 @@ use common::speech::render::printable;
 use common::speech::voice::{self, VOICES_MAX, Voice, VoiceError, VoiceSet};
 
 use crate::enroll::{Lesson, enroll};
-use crate::job::Watch;
+use crate::recording::Watch;
 use crate::workbench::Workbench;
 
 /// Why a folder of voices cannot be used.
@@ -67,6 +67,35 @@ pub enum FolderError {
     },
 }
 
+impl FolderError {
+    /// Whether the folder is wrong, not what was done with it.
+    #[must_use]
+    pub fn is_misuse(&self) -> bool {
+        !matches!(self, Self::Recording { .. })
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Unreadable { .. } => "`--speakers` takes a folder that this user can read",
+            Self::Document { .. } => {
+                "a voice is a document that `rollcall speakers enroll` wrote, or a recording named after the person"
+            }
+            Self::OtherBundle { .. } => {
+                "put a recording of the person there instead, or take that bundle: `--bundle`"
+            }
+            Self::Recording { .. } => {
+                "give at least 10 s of this person alone, or take the file out of the folder of `--speakers`"
+            }
+            Self::Twice { .. } => "keep one of them",
+            Self::TooMany => "split the folder",
+            Self::None { .. } => "put recordings there, each named after the person who talks: `Ada.wav`",
+        };
+        vec![hint.to_owned()]
+    }
+}
+
 /// The voices of a folder: each `NAME.json` is a document, each other file that is not hidden a recording of the person
 /// it is named after.
 ///
@@ -120,5 +149,6 @@ fn of_file(bench: &Workbench, path: &Path, watch: &dyn Watch) -> Result<Voice, F
     }
     let uri = path.to_string_lossy().into_owned();
     let lesson = Lesson { name, audio: vec![(path.to_owned(), uri)], now: String::new() };
-    enroll(bench, &lesson, watch).map_err(|source| FolderError::Recording { path: path.to_owned(), source })
+    let learnt = enroll(bench, &lesson, watch);
+    Ok(learnt.map_err(|source| FolderError::Recording { path: path.to_owned(), source })?.voice)
 }

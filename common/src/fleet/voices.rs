@@ -5,14 +5,15 @@ use crate::object_key;
 use crate::port::object_store::{Listed, ObjectStore, PAGE_OBJECTS_MAX, StoreError};
 use crate::speech::voice::VOICES_MAX;
 
-/// The objects of a bundle's voices, by key; at most [`VOICES_MAX`], the first by name.
+/// The objects of a bundle's voices, by key; at most [`VOICES_MAX`], the first by name, and how many more there are.
 ///
 /// # Errors
 /// When the store does not list them.
-pub async fn listed(objects: &impl ObjectStore, bundle: &str) -> Result<Vec<Listed>, StoreError> {
+pub async fn listed(objects: &impl ObjectStore, bundle: &str) -> Result<(Vec<Listed>, usize), StoreError> {
     let mut all = under(objects, &object_key::voices(bundle)).await?;
+    let more = all.len().saturating_sub(VOICES_MAX);
     all.truncate(VOICES_MAX);
-    Ok(all)
+    Ok((all, more))
 }
 
 /// The objects of the voices of every bundle, by key.

@@ -16,6 +16,22 @@ pub const BYTES_MAX: u64 = 1 << 20;
 pub const NAME_BYTES_MAX: usize = 100;
 /// Longest embedding.
 const DIMENSION_MAX: usize = 4096;
+/// Most marks on one letter of a name; no spelling needs more, and towers of them cover the lines above and below.
+const MARKS_MAX: usize = 4;
+/// Marks on letters that the standard library does not count as letters: first and last code points. Unicode's general categories
+/// Mn and Mc without the property Alphabetic, in scripts that names are written in; without invisible ones.
+#[rustfmt::skip]
+const MARKS: [(u32, u32); 53] = [
+    (0x0300, 0x034E), (0x0350, 0x0362), (0x0483, 0x0487), (0x0591, 0x05AF), (0x0658, 0x0658), (0x0740, 0x074A),
+    (0x0898, 0x08E1), (0x08EA, 0x0954), (0x09BC, 0x09BC), (0x09CD, 0x09CD), (0x09FE, 0x09FE), (0x0A3C, 0x0A3C),
+    (0x0A4D, 0x0A4D), (0x0ABC, 0x0ABC), (0x0ACD, 0x0ACD), (0x0AFD, 0x0AFF), (0x0B3C, 0x0B3C), (0x0B4D, 0x0B4D),
+    (0x0B55, 0x0B55), (0x0BCD, 0x0BCD), (0x0C3C, 0x0C3C), (0x0C4D, 0x0C4D), (0x0CBC, 0x0CBC), (0x0CCD, 0x0CCD),
+    (0x0D3B, 0x0D3C), (0x0D4D, 0x0D4D), (0x0DCA, 0x0DCA), (0x0E47, 0x0E4E), (0x0EBA, 0x0EBA), (0x0EC8, 0x0ECC),
+    (0x0F35, 0x0F35), (0x0F37, 0x0F37), (0x0F39, 0x0F39), (0x0F3E, 0x0F3F), (0x0F84, 0x0F84), (0x0F86, 0x0F87),
+    (0x1037, 0x103A), (0x135D, 0x135F), (0x1714, 0x1715), (0x17C9, 0x17D3), (0x17DD, 0x17DD), (0x1A60, 0x1A7C),
+    (0x1A7F, 0x1A7F), (0x1BAA, 0x1BF3), (0x1C37, 0x1C37), (0x1DC0, 0x1DFF), (0x3099, 0x309A), (0xA82C, 0xA82C),
+    (0xA8E0, 0xA8F1), (0xA9B3, 0xA9C0), (0xAABF, 0xAAC1), (0xAAF6, 0xAAF6), (0xABEC, 0xABED),
+];
 /// Most voices that are compared with one recording.
 pub const VOICES_MAX: usize = 1000;
 /// Most recordings that a voice is learnt from at once.
@@ -91,7 +107,7 @@ pub enum VoiceError {
     },
     /// A name that a voice may not have.
     #[error(
-        "a voice's name has 1 to {NAME_BYTES_MAX} bytes: letters, digits, spaces, `.`, `-`, `_`, `'`, and begins and ends with a letter or digit"
+        "a voice's name has 1 to {NAME_BYTES_MAX} bytes: letters with their marks, digits, spaces, `.`, `-`, `_`, `'`, and begins and ends with a letter or digit"
     )]
     Name,
     /// A value outside its bounds.
@@ -102,16 +118,31 @@ pub enum VoiceError {
     },
 }
 
-/// Whether a voice may have this name: letters and digits of any script, spaces, `.`, `-`, `_` and `'`, at most
-/// [`NAME_BYTES_MAX`] bytes, a letter or digit first and last. So it is neither hidden nor a path nor markup.
+/// Whether a voice may have this name: letters and digits of any script with their marks, spaces, `.`, `-`, `_` and `'`, at
+/// most [`NAME_BYTES_MAX`] bytes, a letter or digit first and last, no more than [`MARKS_MAX`] marks on one letter. So it is
+/// neither hidden nor a path nor markup.
 #[must_use]
 pub fn is_voice_name(name: &str) -> bool {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '-' | '_' | '\'');
+    let (mut marks, mut on_letter) = (0, false);
+    let fits = |c: char| {
+        if is_mark(c) {
+            marks += 1;
+            return on_letter && marks <= MARKS_MAX;
+        }
+        (marks, on_letter) = (0, c.is_alphanumeric());
+        on_letter || matches!(c, ' ' | '.' | '-' | '_' | '\'')
+    };
+    let letter_or_mark = |c: char| c.is_alphanumeric() || is_mark(c);
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && name.chars().all(fits)
         && !name.contains("..")
         && name.starts_with(char::is_alphanumeric)
-        && name.ends_with(char::is_alphanumeric)
+        && name.ends_with(letter_or_mark)
+}
+
+/// Whether a character is a mark on the letter before it, such as a virama, a tone or an accent of its own.
+fn is_mark(c: char) -> bool {
+    !c.is_alphanumeric() && MARKS.iter().any(|(first, last)| (*first..=*last).contains(&u32::from(c)))
 }
 
 impl Voice {
@@ -205,6 +236,30 @@ mod tests {
         ] {
             assert!(!is_voice_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn letters_keep_their_marks() {
+        // A virama, a Thai tone, an accent of its own, a nukta and a vowel sign, a Hebrew point, a voicing mark of its own.
+        for good in ["विक्रम", "พี่", "Jose\u{301}", "फ़ैज़", "שָׁלוֹם", "か\u{3099}", "a\u{301}\u{302}\u{303}\u{304}"]
+        {
+            assert!(is_voice_name(good), "{good}");
+        }
+        let tower = format!("a{}", "\u{301}".repeat(MARKS_MAX + 1));
+        for bad in [
+            "\u{301}a",
+            "a \u{301}b",
+            "a-\u{94d}",
+            "\u{94d}",
+            "a\u{34f}",
+            "a\u{200d}b",
+            "a\u{fe0f}",
+            "a\u{202e}b",
+            &tower,
+        ] {
+            assert!(!is_voice_name(bad), "{bad}");
+        }
+        assert!(MARKS.is_sorted() && MARKS.iter().all(|(first, last)| first <= last));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub const JOBS: Metric = gauge("rollcall_jobs", &["state", "priority"], "Jobs th
 pub const AUDIO_WAITING: Metric = gauge(
     "rollcall_audio_waiting_seconds",
     &[],
-    "Audio of the jobs that can be taken now; unknown lengths are estimated.",
+    "Audio of the jobs that wait in any state, also for their time; unknown lengths are estimated.",
 );
 /// Age of the oldest job.
 pub const OLDEST_JOB: Metric = gauge(
@@ -102,6 +102,12 @@ pub const EXPORTS: Metric = gauge(
     "rollcall_waiting_exports",
     &[],
     "Completed jobs whose documents are not at their stable keys yet.",
+);
+/// Exports left over.
+pub const OVERDUE_EXPORTS: Metric = gauge(
+    "rollcall_overdue_exports",
+    &[],
+    "Completed jobs whose worker has not exported them in its time, and which nobody else does yet.",
 );
 /// Webhooks left.
 pub const WEBHOOKS: Metric = gauge("rollcall_waiting_webhooks", &[], "Webhooks that wait to be delivered.");
@@ -227,7 +233,7 @@ pub const DEVICE_BUSY: Metric = counter(
 pub const DEVICE_MEMORY: Metric = gauge(
     "rollcall_device_memory_bytes",
     &["kind"],
-    "Memory of the device's pool: used, reserved, and the most ever used. Absent on a CPU.",
+    "Memory of the device's pool: used, reserved, and the most ever reserved. Absent on a CPU.",
 );
 /// Utilisation as the device says it.
 pub const DEVICE_UTILIZATION: Metric = gauge(
@@ -267,6 +273,7 @@ pub const ALL: &[Metric] = &[
     OUTBOX_AGE,
     DEAD,
     EXPORTS,
+    OVERDUE_EXPORTS,
     WEBHOOKS,
     WORKERS_ALIVE,
     WORKERS_WANTED,

@@ -148,14 +148,18 @@ async fn carried(mut queue: Receiver<Message>, exporter: SpanExporter) {
         let (batch, waiting) = gather(&mut queue, first).await;
         let spans = batch.len();
         if spans > 0 {
-            let sent = matches!(timeout(SEND_MAX, exporter.export(batch)).await, Ok(Ok(())));
+            let refused = match timeout(SEND_MAX, exporter.export(batch)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {SEND_MAX:?}")),
+            };
+            let sent = refused.is_none();
             metrics::spans(if sent { "sent" } else { "refused" }, spans);
             if failing == sent {
                 failing = !sent;
-                if sent {
-                    tracing::info!("traces are taken again")
-                } else {
-                    tracing::warn!("traces are not taken")
+                match refused {
+                    None => tracing::info!("traces are taken again"),
+                    Some(error) => tracing::warn!(%error, "traces are not taken"),
                 }
             }
         }

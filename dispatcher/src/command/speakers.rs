@@ -76,7 +76,7 @@ pub async fn remove(
 
 async fn keys(objects: &impl ObjectStore, bundle: Option<&str>) -> Result<Vec<String>, FleetError> {
     let listed = match bundle {
-        Some(bundle) => voices::listed(objects, bundle).await,
+        Some(bundle) => voices::listed(objects, bundle).await.map(|(listed, _)| listed),
         None => voices::of_every_bundle(objects).await,
     };
     Ok(listed.map_err(FleetError::of_store)?.into_iter().map(|object| object.key).collect())

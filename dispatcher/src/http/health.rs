@@ -69,10 +69,29 @@ async fn look(service: &Service) -> Vec<&'static str> {
     let jobs = async { matches!(timeout(PATIENCE, service.jobs.time()).await, Ok(Ok(_))) };
     let queue = async { matches!(timeout(PATIENCE, service.broker.assert_topology()).await, Ok(Ok(()))) };
     let objects = async {
-        let answer = timeout(PATIENCE, service.objects.head(NO_KEY)).await;
-        matches!(answer, Ok(Ok(_) | Err(StoreError::NotFound { .. })))
+        timeout(PATIENCE, service.objects.head(NO_KEY)).await.is_ok_and(|answer| has_answered(&answer))
     };
     let answered = futures::join!(jobs, queue, objects);
     let named = [(answered.0, "job store"), (answered.1, "queue"), (answered.2, "object store")];
     named.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
+}
+
+/// Whether a store that was asked for an object is there. One that forbids the look is: S3 answers a missing key with 403 where
+/// listing is not allowed, and what the API may do there is no matter of being ready.
+fn has_answered<T>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_refuses_is_there_and_one_that_is_silent_is_not() {
+        let (key, detail) = (NO_KEY.to_owned(), String::new());
+        assert!(has_answered(&Ok(())));
+        assert!(has_answered::<()>(&Err(StoreError::NotFound { key: key.clone() })));
+        assert!(has_answered::<()>(&Err(StoreError::Forbidden { key: key.clone(), detail: detail.clone() })));
+        assert!(!has_answered::<()>(&Err(StoreError::Unavailable { key, detail, retry_after: None })));
+    }
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::history::History;
 use self::snapshot::{Look, Snapshot};
-use super::handler::events::slot;
+use super::handler::events::{ALIVE, STREAM_LASTS, slot};
 use super::problem::{Problem, ProblemDocument};
 use super::service::Service;
 use crate::wire::history::HistoryDocument;
@@ -37,10 +37,6 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 const POINT_EVERY: Duration = Duration::from_secs(5);
 /// Newest jobs whose changes are told, and as many running ones, until they end.
 const JOBS: usize = 100;
-/// How often silence is broken, so that whoever stands between does not end the connection.
-const ALIVE: Duration = Duration::from_secs(15);
-/// After this time a stream ends and whoever reads it asks again: so long a key that was revoked may still read.
-const STREAM_LASTS: Duration = Duration::from_secs(300);
 
 /// What is known of the fleet, and who is told.
 #[derive(Default)]

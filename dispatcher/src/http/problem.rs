@@ -16,6 +16,17 @@ use crate::command::error::FleetError;
 use crate::submit::error::SubmitError;
 use crate::wire::request::RequestError;
 
+/// The code of what is to be asked again later.
+const BUSY: &str = "busy";
+/// What is said of a service that does not answer: its address is nobody's business out there.
+const AWAY: &str = "a service that is needed does not answer";
+
+/// What an event `problem` says while the job store is away: code and sentence of the problem that a request would get.
+#[must_use]
+pub fn away() -> String {
+    serde_json::json!({ "code": BUSY, "detail": AWAY }).to_string()
+}
+
 /// A problem as a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemDocument {
@@ -75,7 +86,7 @@ impl Problem {
 
     /// Too many at once; to be asked again after this time.
     pub fn busy(status: StatusCode, detail: impl Into<String>, again_in: Duration) -> Self {
-        Self { again_in: Some(again_in), ..Self::new(status, "busy", detail) }
+        Self { again_in: Some(again_in), ..Self::new(status, BUSY, detail) }
     }
 
     /// The body was too slow, or broke off.
@@ -137,11 +148,9 @@ impl From<FleetError> for Problem {
             FleetError::Result { source: StoreError::NotFound { .. }, .. } => {
                 Self::new(StatusCode::GONE, "result_gone", whole(&error))
             }
-            // The services' addresses are nobody's business out there.
             FleetError::Unreachable { source, .. } | FleetError::Refused { source, .. } => {
                 tracing::warn!(error = %error, cause = %source, "a service fails a request");
-                let detail = "a service that is needed does not answer";
-                Self::busy(StatusCode::SERVICE_UNAVAILABLE, detail, Duration::from_secs(2))
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, AWAY, Duration::from_secs(2))
             }
             _ => {
                 tracing::error!(error = whole(&error), "a request fails");

@@ -104,6 +104,7 @@ mod tests {
             depth: [LaneDepth::default(); 3],
             dead: 2,
             exports: 0,
+            exports_overdue: 0,
             webhooks: 0,
             audio_waiting: Duration::from_secs(5400),
             arrived_per_s: 0.5,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// At most six characters: `0.4 s`, `59 s`, `12 min`, `3.5 h`, `2.1 d`.
+/// At most six characters: `0.4 s`, `59 s`, `12 min`, `3.5 h`, `2 d`.
 #[must_use]
 pub fn short(length: Duration) -> String {
     let seconds = length.as_secs_f64();

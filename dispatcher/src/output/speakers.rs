@@ -8,6 +8,8 @@ use crate::command::speakers::Known;
 
 /// Columns that a name keeps.
 const NAME_WIDTH_MIN: usize = 12;
+/// Columns that the last one keeps: a time, as it is written. What is wrong with a voice stands there too, at any length.
+const LEARNT_WIDTH_MIN: usize = 24;
 
 /// A known voice as JSON.
 #[derive(Serialize)]
@@ -46,7 +48,8 @@ pub fn list_json(known: &[Known]) -> String {
 #[must_use]
 pub fn list(known: &[Known], width: Option<usize>) -> String {
     let header = ["name", "bundle", "speech", "recordings", "learnt"];
-    let mut table = Table::new(&header).flexible(0, NAME_WIDTH_MIN).number(2).number(3);
+    let mut table =
+        Table::new(&header).flexible(0, NAME_WIDTH_MIN).flexible(4, LEARNT_WIDTH_MIN).number(2).number(3);
     for Known { bundle, name, voice } in known {
         let cells = match voice {
             Ok(voice) => [
@@ -61,4 +64,19 @@ pub fn list(known: &[Known], width: Option<usize>) -> String {
         table.row([name.clone(), bundle, speech, recordings, learnt]);
     }
     table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_voice_gives_way_to_the_terminal() {
+        let voice = Err("malformed: ".repeat(20));
+        let known = Known { bundle: "starter".to_owned(), name: "Ada".to_owned(), voice };
+        let widest =
+            |width| list(std::slice::from_ref(&known), width).lines().map(|line| line.chars().count()).max();
+        assert!(widest(None) > Some(200));
+        assert_eq!(widest(Some(80)), Some(80));
+    }
 }

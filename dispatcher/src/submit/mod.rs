@@ -191,7 +191,7 @@ async fn known(
 ) -> Result<Option<Known>, SubmitError> {
     let Some(bundle) = bundle.filter(|_| terms.cache) else { return Ok(None) };
     let name = bundle.split_once('@').map_or(bundle.as_str(), |(name, _)| name);
-    let listed = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
+    let (listed, _) = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
     Ok(Some(Known { voices: voices::digest(&listed), bundle }))
 }
 

@@ -98,6 +98,7 @@ mod tests {
             depth: [lane; 3],
             dead: 6,
             exports: 0,
+            exports_overdue: 0,
             webhooks: 0,
             audio_waiting: Duration::from_secs(5400),
             arrived_per_s: 0.1,

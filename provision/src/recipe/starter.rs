@@ -132,13 +132,13 @@ fn embedding_geometry() -> Embedding {
     }
 }
 
-/// Chosen on the development audio; `tests/RESULTS.md` has the curves behind each number.
 /// Midway between the largest cosine of different people of the development recordings (0.76 of 3,476 pairs) and the
 /// smallest of one person in two of them (0.85 of 150): `tests/RESULTS.md`, known voices.
 fn voices() -> VoiceParameters {
     VoiceParameters { cosine_min: 0.8, window_cosine_min: 0.4 }
 }
 
+/// Chosen on the development audio; `tests/RESULTS.md` has the curves behind each number.
 fn clustering() -> Clustering {
     Clustering::Spectral(SpectralParameters {
         clean_share_min: 0.5,

@@ -1,4 +1,4 @@
-//! `release push`: the programs and the script that installs them, in one archive that `provision.sh` takes by digest.
+//! `release push`: the programs and the scripts that a machine needs, in one archive that `provision.sh` takes by digest.
 
 use std::fs;
 use std::io;
@@ -20,8 +20,13 @@ use crate::progress::Progress;
 
 /// What a release holds.
 const PROGRAMS: [&str; 3] = ["rollcall", "rollcall-worker", "rollcall-provision"];
-/// The script is part of the release, so that one digest covers everything that runs on the machine.
-const SCRIPT: (&str, &str) = ("provision.sh", include_str!("../../provision.sh"));
+/// The scripts are part of the release, so that one digest covers everything that runs on the machine.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("provision.sh", include_str!("../../provision.sh")),
+    // What `provision.sh --spot` installs.
+    ("spot/spot-notice.sh", include_str!("../../../deploy/aws/spot-notice.sh")),
+    ("spot/rollcall-spot.service", include_str!("../../../deploy/systemd/rollcall-spot.service")),
+];
 /// Largest program.
 const PROGRAM_BYTES_MAX: u64 = 1 << 30;
 
@@ -127,9 +132,14 @@ pub fn push(depot: &Depot, options: &Options<'_>, progress: &dyn Progress) -> Re
 fn stage(programs: &Path, staged: &Path) -> Result<Vec<Member>, ReleaseError> {
     let bin = staged.join("bin");
     fs::create_dir_all(&bin).at("make", &bin)?;
-    let mut paths = vec![SCRIPT.0.to_owned()];
-    let script = staged.join(SCRIPT.0);
-    fs::write(&script, SCRIPT.1).at("write", &script)?;
+    let spot = staged.join("spot");
+    fs::create_dir_all(&spot).at("make", &spot)?;
+    let mut paths = Vec::new();
+    for (path, text) in SCRIPTS {
+        let script = staged.join(path);
+        fs::write(&script, text).at("write", &script)?;
+        paths.push(path.to_owned());
+    }
     for program in PROGRAMS {
         let path = programs.join(program);
         if !path.is_file() {
@@ -153,12 +163,12 @@ mod tests {
     #[test]
     fn the_script_has_the_version_of_the_programs() {
         let line = format!("readonly version={}\n", env!("CARGO_PKG_VERSION"));
-        assert!(SCRIPT.1.contains(&line), "{line}");
+        assert!(SCRIPTS[0].1.contains(&line), "{line}");
     }
 
     #[test]
     fn the_script_installs_what_a_release_holds() {
         let line = format!("readonly programs=({})", PROGRAMS.join(" "));
-        assert!(SCRIPT.1.contains(&line), "{line}");
+        assert!(SCRIPTS[0].1.contains(&line), "{line}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use provision::digest;
 
-use crate::bench::{Machine, Run, S3};
+use crate::bench::{Bounded, Machine, Run, S3};
 
 /// Programs that say their name, in a folder of the machine.
 fn programs(machine: &Machine) -> PathBuf {
@@ -70,7 +70,21 @@ fn what_is_pushed_can_be_fetched_without_credentials_and_unpacked_by_tar() {
     }
     let script = fs::read_to_string(folder.join("provision.sh")).unwrap();
     assert_eq!(script, include_str!("../../provision.sh"), "one digest covers the script as well");
+    let notice = fs::read_to_string(folder.join("spot/spot-notice.sh")).unwrap();
+    assert_eq!(notice, include_str!("../../../deploy/aws/spot-notice.sh"));
+    assert!(folder.join("spot/rollcall-spot.service").is_file());
     machine.nothing_half_done();
+}
+
+#[test]
+fn empty_variables_of_aws_are_as_good_as_none() {
+    let s3 = S3::start();
+    let machine = Machine::on_s3(&s3);
+    let folder = programs(&machine);
+    let mut command = machine.command(&["release", "push", "--programs", folder.to_str().unwrap()]);
+    command.envs([("AWS_ENDPOINT_URL_S3", ""), ("AWS_ENDPOINT_URL", &s3.endpoint())]);
+    command.envs([("AWS_REGION", ""), ("AWS_DEFAULT_REGION", ""), ("AWS_SESSION_TOKEN", "")]);
+    Bounded::heard(&mut command).finish().expect(0);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::clock::Timestamp;
+use common::clock::{Monotonic, Timestamp};
 use common::port::job_store::QueueStatus;
-use common::scaling::{Arrivals, Load, MEAN_WEIGHT, moved};
+use common::scaling::{Arrivals, CAPACITY_WEIGHT, Load, MEAN_WEIGHT, moved};
+use worker::supervise::capacity::Capacity;
 
 use super::{Arrival, CAPACITY, Controller, LOOK_S, OVERHEAD_S, START_S, STEP_S, archives_s};
 
@@ -68,13 +69,20 @@ pub enum Lengths {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// From one heartbeat of a worker to the next, seconds.
+const HEARTBEAT_S: u64 = 3;
+/// Within which time a fleet that shrank and grew again has flapped, seconds.
+const FLAP_S: u64 = 600;
+
+#[derive(Debug, Clone)]
 struct Machine {
     /// When it can take its first job.
     ready_s: u64,
     /// When its job ends, and that job.
     job: Option<(f64, Arrival)>,
     draining: bool,
+    /// What it measures of itself, as a worker does.
+    capacity: Capacity,
 }
 
 struct World {
@@ -161,10 +169,7 @@ impl World {
                     }
                     machine.job = None;
                     self.done.push_back((self.now_s, audio_s));
-                    // Heartbeats tell what was measured, a little less than the machine could do: jobs have overhead.
-                    let measured = audio_s / (audio_s / CAPACITY + OVERHEAD_S);
-                    self.capacity =
-                        moved(Some(self.capacity).filter(|known| *known > 0.0), measured, MEAN_WEIGHT);
+                    machine.capacity.end(Duration::from_secs_f64(audio_s), None, monotonic(ends));
                     self.mean_s = Some(moved(self.mean_s, audio_s, MEAN_WEIGHT));
                     free_at = ends;
                 }
@@ -173,7 +178,14 @@ impl World {
                 }
                 let Some(job) = self.waiting.pop_front() else { break };
                 waits_s.push(self.now_s - job.at_s);
+                machine.capacity.begin(None, monotonic(free_at));
                 machine.job = Some((free_at + job.audio_s / CAPACITY + OVERHEAD_S, job));
+            }
+        }
+        for measured in self.machines.iter().filter_map(|machine| machine.capacity.audio_s_per_s()) {
+            for _ in 0..STEP_S / HEARTBEAT_S {
+                let known = Some(self.capacity).filter(|known| *known > 0.0);
+                self.capacity = moved(known, measured, CAPACITY_WEIGHT);
             }
         }
         self.machines.retain(|machine| !machine.draining || machine.job.is_some());
@@ -186,7 +198,8 @@ impl World {
     fn scale(&mut self, wanted: u64) {
         let mut staying = self.machines.iter().filter(|machine| !machine.draining).count() as u64;
         while staying < wanted {
-            self.machines.push(Machine { ready_s: self.now_s + START_S, job: None, draining: false });
+            let ready_s = self.now_s + START_S;
+            self.machines.push(Machine { ready_s, job: None, draining: false, capacity: Capacity::new(1) });
             staying += 1;
         }
         for machine in self.machines.iter_mut().rev().filter(|machine| !machine.draining) {
@@ -229,16 +242,51 @@ impl World {
     }
 }
 
+fn monotonic(s: f64) -> Monotonic {
+    Monotonic::from_millis(u64::try_from(Duration::from_secs_f64(s).as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How often the number asked for changed; and how often it fell by more than one, in one step or several, and rose by more
+/// than one again within [`FLAP_S`] of its lowest.
 fn unrest(samples: &[Sample]) -> (usize, usize) {
-    let moves: Vec<(u64, i64)> = samples
-        .windows(2)
-        .filter(|pair| pair[0].wanted != pair[1].wanted)
-        .map(|pair| (pair[1].at_s, pair[1].wanted.cast_signed() - pair[0].wanted.cast_signed()))
-        .collect();
-    let flapped = |pair: &&[(u64, i64)]| {
-        let [(let_go_s, down), (again_s, up)] = pair else { return false };
-        let came = archives_s().iter().any(|at_s| (*let_go_s..=*again_s).contains(at_s));
-        *down < -1 && *up > 1 && again_s - let_go_s < 600 && !came
-    };
-    (moves.len(), moves.windows(2).filter(flapped).count())
+    let changes = samples.windows(2).filter(|pair| pair[0].wanted != pair[1].wanted).count();
+    let mut flaps = 0;
+    // The highest since the last flap or rise, and the lowest since that, with its time.
+    let (mut high, mut low) = (0, None::<(u64, u64)>);
+    for Sample { at_s, wanted, .. } in samples.iter().copied() {
+        match low {
+            Some((low_s, lowest)) if wanted > lowest + 1 => {
+                let came = archives_s().iter().any(|archive_s| (low_s..=at_s).contains(archive_s));
+                flaps += usize::from(at_s - low_s < FLAP_S && !came);
+                (high, low) = (wanted, None);
+            }
+            Some((_, lowest)) if wanted <= lowest => low = Some((at_s, wanted)),
+            Some(_) => {}
+            None if wanted + 1 < high => low = Some((at_s, wanted)),
+            None => high = high.max(wanted),
+        }
+    }
+    (changes, flaps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fall_in_steps_is_a_fall() {
+        let flaps = |wanted: &[u64], every_s: u64| {
+            let samples: Vec<Sample> = (0..)
+                .zip(wanted)
+                .map(|(n, wanted)| Sample { at_s: n * every_s, wanted: *wanted, ..Sample::default() })
+                .collect();
+            unrest(&samples).1
+        };
+        assert_eq!(flaps(&[5, 3, 5], 30), 1);
+        assert_eq!(flaps(&[5, 4, 3, 4, 5], 30), 1);
+        assert_eq!(flaps(&[5, 4, 5, 4, 5], 30), 0, "one more or less is none");
+        assert_eq!(flaps(&[5, 3, 5, 3, 5], 30), 2);
+        assert_eq!(flaps(&[5, 3, 5], 700), 0, "after a while it is another load");
+        assert_eq!(flaps(&[1, 2, 3, 9], 30), 0);
+    }
 }

@@ -15,5 +15,6 @@ pub mod handle;
 mod lane;
 #[cfg(feature = "ort")]
 pub mod ort;
+pub mod reading;
 pub mod safetensors;
 pub mod tally;

@@ -48,13 +48,7 @@ pub fn join(parts: Vec<Diarized>, levels: &Levels, rate_hz: u32) -> Call {
         turns.extend(part.diarization.turns().iter().map(shift));
         exclusive.push(part.diarization.exclusive().iter().map(shift).collect::<Vec<_>>());
         let found = part.diarization.speakers();
-        let mut ordered = vec![Vec::new(); found];
-        for (old, centroid) in part.centroids.into_iter().enumerate() {
-            if let Some(new) = part.diarization.renumbered(old) {
-                ordered[new] = centroid;
-            }
-        }
-        centroids.extend(ordered);
+        centroids.extend(part.in_label_order());
         of_speaker.extend(std::iter::repeat_n(channel, found));
     }
     let exclusive = one_at_a_time(&exclusive, levels, rate_hz);

@@ -83,6 +83,20 @@ pub struct Diarized {
     pub centroids: Vec<Vec<f32>>,
 }
 
+impl Diarized {
+    /// The centroids by label: of the first speaker, of the second, and so on.
+    #[must_use]
+    pub fn in_label_order(&self) -> Vec<Vec<f32>> {
+        let mut ordered = vec![Vec::new(); self.diarization.speakers()];
+        for (old, centroid) in self.centroids.iter().enumerate() {
+            if let Some(new) = self.diarization.renumbered(old) {
+                ordered[new].clone_from(centroid);
+            }
+        }
+        ordered
+    }
+}
+
 /// A bundle that this engine cannot follow.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {

@@ -1,6 +1,5 @@
 //! Known voices: which speakers they are, and what a recording says of one voice.
 
-use common::speech::assignment;
 use common::speech::diarization::Diarization;
 use common::speech::result_document::KnownVoice;
 use common::speech::voice::Voice;
@@ -12,24 +11,37 @@ use super::observations::{Observations, dot, to_unit_length};
 /// Share of a local speaker's clean frames that have to lie where the speaker is alone for its embedding to count.
 const ALONE_SHARE_MIN: f64 = 0.8;
 
-/// Which known voice each speaker is: the choice with the largest sum of cosines above `cosine_min`, such that a voice is
-/// one speaker at most and a speaker one voice at most. Whoever is no known voice stays without a name.
+/// Which known voice each speaker is: the nearest, if its cosine is at least `cosine_min` and no other speaker is nearer to
+/// it. Nobody gets the name of a voice that is only second to him: that somebody else is nearer to the first says nothing
+/// for the second.
 ///
 /// `centroids` have unit length, or are all zeros for a speaker without a voice of his own.
 #[must_use]
 pub fn recognise(centroids: &[Vec<f32>], voices: &[&Voice], cosine_min: f64) -> Vec<Option<KnownVoice>> {
-    let cosine = |speaker: usize, voice: usize| dot(&centroids[speaker], &voices[voice].embedding);
-    let weights: Vec<f64> = (0..centroids.len())
-        .flat_map(|speaker| (0..voices.len()).map(move |voice| (speaker, voice)))
-        .map(|(speaker, voice)| (cosine(speaker, voice) - cosine_min).max(0.0))
+    let near: Vec<Option<(usize, f64)>> = centroids
+        .iter()
+        .map(|centroid| nearest(centroid, voices).filter(|(_, cosine)| *cosine >= cosine_min))
         .collect();
-    let chosen = assignment::maximise(&weights, centroids.len(), voices.len());
-    let known = |(speaker, voice): (usize, Option<usize>)| {
-        let voice = voice?;
-        let similarity = cosine(speaker, voice);
-        (similarity >= cosine_min).then(|| KnownVoice { name: voices[voice].name.clone(), similarity })
+    let mut owners: Vec<Option<(usize, f64)>> = vec![None; voices.len()];
+    for (speaker, found) in near.iter().enumerate() {
+        if let Some((voice, cosine)) = *found
+            && owners[voice].is_none_or(|(_, best)| cosine > best)
+        {
+            owners[voice] = Some((speaker, cosine));
+        }
+    }
+    let known = |(speaker, found): (usize, &Option<(usize, f64)>)| {
+        let (voice, similarity) = (*found)?;
+        let is_owner = owners[voice].is_some_and(|(owner, _)| owner == speaker);
+        is_owner.then(|| KnownVoice { name: voices[voice].name.clone(), similarity })
     };
-    chosen.into_iter().enumerate().map(known).collect()
+    near.iter().enumerate().map(known).collect()
+}
+
+/// The known voice that is nearest to a unit-length embedding, and its cosine; the first of several.
+pub(super) fn nearest(unit: &[f32], voices: &[&Voice]) -> Option<(usize, f64)> {
+    let cosines = voices.iter().map(|voice| dot(unit, &voice.embedding)).enumerate();
+    cosines.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 /// What a recording says of the voice that speaks most in it.
@@ -39,6 +51,8 @@ pub struct MainVoice {
     pub halves: [Vec<f64>; 2],
     /// Seconds in which the voice speaks alone.
     pub alone_s: f64,
+    /// Seconds of that which the embeddings are made of; the rest comes in pieces too short for one.
+    pub heard_s: f64,
     /// Seconds of speech of everybody.
     pub speech_s: f64,
 }
@@ -60,14 +74,20 @@ pub fn main_voice(
     let most = (0..seconds.len()).max_by(|a, b| seconds[*a].total_cmp(&seconds[*b]).then(b.cmp(a)))?;
     let same =
         |speaker: &usize| *speaker == most || dot(&centroids[*speaker], &centroids[most]) >= same_cosine;
-    let own: Vec<&Span> = spans.iter().filter(|span| same(&span.speaker)).collect();
+    let own: Vec<Span> = spans.into_iter().filter(|span| same(&span.speaker)).collect();
     let samples = match window {
         Some(window) => of_windows(geometry, window, seen, &own),
         None => of_locals(geometry, seen, &own),
     };
+    let (mut heard_s, mut until_s) = (0.0, 0.0f64);
+    for Sample { start_s, end_s, .. } in samples.iter().filter(|sample| sample.end_s > sample.start_s) {
+        // Windows overlap; each second counts once.
+        heard_s += (end_s - start_s.max(until_s)).max(0.0);
+        until_s = until_s.max(*end_s);
+    }
     let total: f64 = samples.iter().map(|sample| sample.weight).sum();
     let (mut halves, mut before) = ([vec![0.0; seen.dimension()], vec![0.0; seen.dimension()]], 0.0);
-    for Sample { weight, embedding } in samples {
+    for Sample { weight, embedding, .. } in samples {
         let half = usize::from(before * 2.0 >= total);
         before += weight;
         for (sum, value) in halves[half].iter_mut().zip(embedding) {
@@ -77,6 +97,7 @@ pub fn main_voice(
     Some(MainVoice {
         halves,
         alone_s: own.iter().map(|span| span.end_s - span.start_s).sum(),
+        heard_s,
         speech_s: diarization.turns().iter().map(|turn| turn.length_s()).sum(),
     })
 }
@@ -100,10 +121,10 @@ struct Span {
     speaker: usize,
 }
 
-impl Span {
-    fn holds(&self, start_s: f64, end_s: f64) -> bool {
-        self.start_s <= start_s && end_s <= self.end_s
-    }
+/// Whether one of the spans, which are in order and apart, holds all from one instant to another.
+fn holds(spans: &[Span], start_s: f64, end_s: f64) -> bool {
+    let after = spans.partition_point(|span| span.start_s <= start_s);
+    after.checked_sub(1).is_some_and(|index| end_s <= spans[index].end_s)
 }
 
 /// In order of time.
@@ -134,18 +155,24 @@ fn alone(diarization: &Diarization) -> Vec<Span> {
 struct Sample {
     weight: f64,
     embedding: Vec<f32>,
+    /// From when to when it lasts; of pieces, so long from the first on.
+    start_s: f64,
+    end_s: f64,
 }
 
 /// Windows that lie inside one span.
-fn of_windows(geometry: &Geometry, window: usize, seen: &Observations, own: &[&Span]) -> Vec<Sample> {
+fn of_windows(geometry: &Geometry, window: usize, seen: &Observations, own: &[Span]) -> Vec<Sample> {
     let seconds = |samples: usize| samples as f64 / f64::from(geometry.rate_hz);
-    let inside = |start: usize| own.iter().any(|span| span.holds(seconds(start), seconds(start + window)));
-    let of = |index: usize| Sample { weight: 1.0, embedding: seen.embedding(index).to_vec() };
-    (0..seen.windows.len()).filter(|index| inside(seen.windows[*index])).map(of).collect()
+    let of = |(index, start): (usize, &usize)| {
+        let (start_s, end_s) = (seconds(*start), seconds(start + window));
+        let sample = || Sample { weight: 1.0, embedding: seen.embedding(index).to_vec(), start_s, end_s };
+        holds(own, start_s, end_s).then(sample)
+    };
+    seen.windows.iter().enumerate().filter_map(of).collect()
 }
 
 /// Local speakers whose clean frames lie inside spans, by how many frames that are.
-fn of_locals(geometry: &Geometry, seen: &Observations, own: &[&Span]) -> Vec<Sample> {
+fn of_locals(geometry: &Geometry, seen: &Observations, own: &[Span]) -> Vec<Sample> {
     let mut samples = Vec::new();
     for index in 0..seen.locals.len() {
         let (chunk, local) = seen.locals.of(index);
@@ -156,9 +183,12 @@ fn of_locals(geometry: &Geometry, seen: &Observations, own: &[&Span]) -> Vec<Sam
             .filter(|frame| masks[*frame] == 1 << local)
             .map(|frame| geometry.frame_middle(first + frame).get())
             .collect();
-        let inside = clean.iter().filter(|at| own.iter().any(|span| span.holds(**at, **at))).count() as f64;
-        if inside > 0.0 && inside >= ALONE_SHARE_MIN * clean.len() as f64 {
-            samples.push(Sample { weight: inside, embedding: seen.locals.unit(index) });
+        let inside: Vec<f64> = clean.iter().copied().filter(|at| holds(own, *at, *at)).collect();
+        let weight = inside.len() as f64;
+        if weight > 0.0 && weight >= ALONE_SHARE_MIN * clean.len() as f64 {
+            let start_s = inside[0];
+            let end_s = start_s + weight * geometry.frame_step as f64 / f64::from(geometry.rate_hz);
+            samples.push(Sample { weight, embedding: seen.locals.unit(index), start_s, end_s });
         }
     }
     samples
@@ -207,9 +237,10 @@ pub(crate) mod tests {
         let voices = [voice("Ada", 0.0), voice("Bob", 40.0)];
         let some = |name: &str| Some(name.to_owned());
         assert_eq!(names(&[unit(5.0), unit(90.0)], &voices, 0.8), [some("Ada"), None]);
-        // Both are near Ada: the nearer one is her, the other stays unknown, or is Bob where he is near enough.
+        // Both are nearest to Ada: the nearer one is her, the other stays unknown, also where he is near enough to Bob.
         assert_eq!(names(&[unit(3.0), unit(-10.0)], &voices, 0.8), [some("Ada"), None]);
-        assert_eq!(names(&[unit(3.0), unit(10.0)], &voices, 0.8), [some("Ada"), some("Bob")]);
+        assert_eq!(names(&[unit(3.0), unit(10.0)], &voices, 0.8), [some("Ada"), None]);
+        assert_eq!(names(&[unit(3.0), unit(30.0)], &voices, 0.8), [some("Ada"), some("Bob")]);
         assert_eq!(names(&[unit(180.0)], &voices, 0.0), [None]);
         assert_eq!(names(&[], &voices, 0.8), []);
         assert_eq!(names(&[unit(0.0)], &[], 0.8), [None]);
@@ -221,6 +252,9 @@ pub(crate) mod tests {
         // Speaker 0 is Ada beyond doubt. Giving Ada to speaker 1 would leave room for Bob at 0, barely above.
         let voices = [voice("Ada", 0.0), voice("Bob", 36.0)];
         assert_eq!(names(&[unit(0.0), unit(-36.0)], &voices, 0.8), [Some("Ada".to_owned()), None]);
+        // Twins: the sum of cosines would be larger with the names the other way round.
+        let voices = [voice("Ada", 0.0), voice("Bob", 53.0)];
+        assert_eq!(names(&[unit(26.0), unit(-33.0)], &voices, 0.8), [Some("Ada".to_owned()), None]);
     }
 
     #[test]
@@ -267,7 +301,7 @@ pub(crate) mod tests {
         let (seen, diarization) = seen();
         let centroids = [unit(10.0), unit(90.0)];
         let main = main_voice(&pyannote(), Some(16_000), &seen, &diarization, &centroids, 0.7).unwrap();
-        assert_eq!((main.alone_s, main.speech_s), (10.0, 14.0));
+        assert_eq!((main.alone_s, main.heard_s, main.speech_s), (10.0, 10.0, 14.0));
         let angle = |v: Vec<f32>| f64::from(v[1]).atan2(f64::from(v[0])).to_degrees();
         let [first, second] = &main.halves;
         assert!(angle(direction(&[first])).abs() < 0.01 && (angle(direction(&[second])) - 20.0).abs() < 0.01);
@@ -275,6 +309,9 @@ pub(crate) mod tests {
         // Where the second speaker sounds like the first, he is the first.
         let one = main_voice(&pyannote(), Some(16_000), &seen, &diarization, &centroids, 0.1).unwrap();
         assert_eq!(one.alone_s, 14.0);
+        // Windows of two seconds: two of them cross a border, and what they share counts once.
+        let long = main_voice(&pyannote(), Some(32_000), &seen, &diarization, &centroids, 0.7).unwrap();
+        assert_eq!((long.alone_s, long.heard_s), (10.0, 10.0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::fleet::voices;
 use common::object_key;
 use common::port::object_store::{Listed, ObjectStore, StoreError};
-use common::speech::voice::{self, Voice, VoiceSet};
+use common::speech::voice::{self, VOICES_MAX, Voice, VoiceSet};
 
 use super::{FetchError, Fetcher};
 
@@ -26,8 +26,13 @@ impl<O: ObjectStore> Fetcher<O> {
     /// # Errors
     /// When the store does not answer.
     pub async fn voices(&self, bundle: &str) -> Result<VoiceSet, FetchError> {
-        let listed = voices::listed(&self.objects, bundle).await?;
+        let (listed, more) = voices::listed(&self.objects, bundle).await?;
         let mut set = VoiceSet { digest: voices::digest(&listed), ..VoiceSet::default() };
+        if more > 0 {
+            set.warnings.push(format!(
+                "{more} known voice(s) beyond the first {VOICES_MAX} by name were not compared"
+            ));
+        }
         let mut kept = BTreeMap::new();
         for object in &listed {
             let version = format!("{:?}", object.info);

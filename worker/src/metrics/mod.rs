@@ -13,24 +13,10 @@ use common::telemetry::exposition::Exposition;
 use common::telemetry::metrics;
 use tokio::net::TcpListener;
 
-use crate::batch::plan::Network;
 use crate::device::gauges::DeviceGauges;
-use crate::device::tally::Done;
+use crate::device::reading::DeviceReading;
 use crate::supervise::craft::Craft;
 use crate::supervise::{Phase, Phases};
-
-/// A device as it is now.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct DeviceReading {
-    /// Engines that share its queue.
-    pub engines: usize,
-    /// What was done with each network.
-    pub done: Vec<(Network, Done)>,
-    /// Its memory pool; `None` on a CPU.
-    pub memory: Option<DeviceGauges>,
-    /// Its utilisation, 0 to 1, as its driver says it; `None` where it says nothing.
-    pub utilization: Option<f64>,
-}
 
 type Reader = Box<dyn Fn() -> Option<DeviceReading> + Send + Sync>;
 
@@ -72,7 +58,7 @@ impl Board {
 
 fn tell(page: &mut Exposition, device: &DeviceReading) {
     page.count(&names::DEVICE_ENGINES, &[], device.engines as u64);
-    for (network, done) in device.done.iter().filter(|(_, done)| done.batches > 0) {
+    for (network, done) in &device.done {
         let label = [network.as_str()];
         page.count(&names::DEVICE_BATCHES, &label, done.batches);
         page.count(&names::DEVICE_ROWS, &label, done.rows);
@@ -112,13 +98,15 @@ mod tests {
     use common::telemetry::lint;
 
     use super::*;
+    use crate::batch::plan::Network;
+    use crate::device::tally::Done;
 
     #[test]
     fn a_device_is_told_as_far_as_it_says_something() {
         let done = Done { batches: 2, rows: 7, room: 8, busy: Duration::from_millis(1500) };
         let mut reading = DeviceReading {
             engines: 2,
-            done: vec![(Network::Segmentation, done), (Network::Locals, Done::default())],
+            done: vec![(Network::Segmentation, done), (Network::Embedding, Done::default())],
             ..DeviceReading::default()
         };
         let told = |reading: &DeviceReading| {
@@ -133,7 +121,9 @@ mod tests {
             cpu.contains("\nrollcall_device_busy_seconds_total{network=\"segmentation\"} 1.5\n"),
             "{cpu}"
         );
-        assert!(!cpu.contains("locals") && !cpu.contains("memory") && !cpu.contains("utilization"), "{cpu}");
+        let none_yet = "\nrollcall_device_rows_total{network=\"embedding\"} 0\n";
+        assert!(cpu.contains(none_yet), "a rate needs the zero: {cpu}");
+        assert!(!cpu.contains("memory") && !cpu.contains("utilization"), "{cpu}");
         reading.memory = Some(DeviceGauges { used_bytes: 1, reserved_bytes: 2, high_water_bytes: 3 });
         reading.utilization = Some(0.5);
         let gpu = told(&reading);

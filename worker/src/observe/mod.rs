@@ -36,6 +36,13 @@ pub struct EngineTime {
     pub embedding: Duration,
 }
 
+impl std::ops::AddAssign for EngineTime {
+    fn add_assign(&mut self, other: Self) {
+        self.segmentation += other.segmentation;
+        self.embedding += other.embedding;
+    }
+}
+
 /// Collects observations of one recording.
 pub struct Observer<'a> {
     shared: Shared<'a>,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::clock::{Clock as _, SystemClock};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
-use common::job::spec::{DocumentFormat, JobKind, JobSpec, SourceRef, SpeakerCount};
+use common::job::spec::{Channels, DocumentFormat, JobKind, JobSpec, SourceRef, SpeakerCount};
+use common::model::manifest::EmbeddingKind;
 use common::object_key;
 use common::speech::result_document::JobFacts;
 use common::speech::transcript;
@@ -15,11 +16,12 @@ use common::telemetry::TRACED;
 use super::memory;
 use crate::batch::plan::Network;
 use crate::cli::Format;
+use crate::device::reading::DeviceReading;
 use crate::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use crate::enroll::{self, Lesson};
-use crate::job::{self, Outcome, Progress, Request, Watch};
-use crate::metrics::DeviceReading;
+use crate::job::{self, Outcome};
 use crate::publish;
+use crate::recording::{Progress, Request, Watch};
 use crate::supervise::craft::{Badge, Craft, Needs, Product, Task};
 use crate::workbench::Workbench;
 
@@ -62,7 +64,18 @@ impl Craft for Diarizing {
             return Err(refused(FailureCode::ModelMismatch, detail));
         }
         speakers(spec.options.speakers)?;
-        let memory_bytes = memory::needed_bytes(spec.audio.duration, spec.audio.bytes);
+        // Recordings of one voice come one after the other, so the longest counts.
+        let more: &[SourceRef] = match &spec.kind {
+            JobKind::Enroll { more, .. } => more,
+            _ => &[],
+        };
+        let channels = match spec.options.channels {
+            Channels::Mix => 1,
+            Channels::Separate => u64::from(self.bench.limits.channels_max),
+        };
+        let recordings = std::iter::once(&spec.audio).chain(more);
+        let needed = recordings.map(|audio| memory::needed_bytes(audio.duration, audio.bytes, channels));
+        let memory_bytes = needed.max().unwrap_or_default();
         Ok(Needs { memory_bytes, sources: true })
     }
 
@@ -70,7 +83,7 @@ impl Craft for Diarizing {
         let device = &self.bench.device;
         Some(DeviceReading {
             engines: device.lanes(),
-            done: Network::ALL.map(|network| (network, device.tally().done(network))).to_vec(),
+            done: self.networks().iter().map(|network| (*network, device.tally().done(*network))).collect(),
             memory: device.gauges(),
             utilization: None,
         })
@@ -117,6 +130,16 @@ impl Craft for Diarizing {
 }
 
 impl Diarizing {
+    /// What the bundle has of networks.
+    fn networks(&self) -> &'static [Network] {
+        match self.bench.bundle.manifest.embedding.kind {
+            EmbeddingKind::Windowed { .. } => &[Network::Segmentation, Network::Embedding],
+            EmbeddingKind::FrameLevel { .. } => {
+                &[Network::Segmentation, Network::Locals, Network::Trunk, Network::Pooling]
+            }
+        }
+    }
+
     /// Learns a voice; its document is the only one.
     fn enroll(
         &self,
@@ -135,8 +158,8 @@ impl Diarizing {
         };
         let learnt = enroll::enroll(&self.bench, &lesson, watch)?;
         Ok(Product {
-            audio: Duration::try_from_secs_f64(learnt.speech_s).unwrap_or_default(),
-            documents: vec![(object_key::VOICE_DOCUMENT.to_owned(), learnt.to_json().into_bytes())],
+            audio: Duration::try_from_secs_f64(learnt.audio_s).unwrap_or_default(),
+            documents: vec![(object_key::VOICE_DOCUMENT.to_owned(), learnt.voice.to_json().into_bytes())],
             audio_sha256: None,
             bundle: Some(self.bundle()),
             voices: None,

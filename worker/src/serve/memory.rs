@@ -12,12 +12,13 @@ const AUDIO_BYTES_PER_S: u64 = 2000;
 /// Longest recording that any estimate assumes: the limit of 24 hours.
 const HOURS_MAX: u64 = 24;
 
-/// Memory that a job needs, bytes: by the length of its recording, else by its size, else as for an hour.
+/// Memory that a job needs, bytes: by the length of its recording, else by its size, else as for an hour; of each of the
+/// channels that may be kept apart.
 #[must_use]
-pub fn needed_bytes(duration: Option<Duration>, bytes: Option<u64>) -> u64 {
+pub fn needed_bytes(duration: Option<Duration>, bytes: Option<u64>, channels: u64) -> u64 {
     let guessed_s = bytes.map(|bytes| bytes / AUDIO_BYTES_PER_S);
     let seconds = duration.map(|duration| duration.as_secs()).or(guessed_s).unwrap_or(3600);
-    JOB_BYTES + seconds.min(HOURS_MAX * 3600) * HOUR_BYTES / 3600
+    JOB_BYTES + seconds.min(HOURS_MAX * 3600) * HOUR_BYTES / 3600 * channels
 }
 
 /// `6GiB`, `500MiB`, `4096` or `50%` (of `machine_bytes`) as bytes; `None` for anything else, and for 0.
@@ -74,12 +75,14 @@ mod tests {
 
     #[test]
     fn long_recordings_need_more_up_to_a_day() {
-        let hours = |hours: u64| needed_bytes(Some(Duration::from_secs(hours * 3600)), None);
+        let hours = |hours: u64| needed_bytes(Some(Duration::from_secs(hours * 3600)), None, 1);
         assert_eq!(hours(1) - hours(0), HOUR_BYTES);
         assert_eq!(hours(24), hours(1000));
         assert!(hours(24) < 1 << 30);
-        assert_eq!(needed_bytes(None, None), hours(1));
-        assert_eq!(needed_bytes(None, Some(7_200_000)), hours(1));
-        assert_eq!(needed_bytes(None, Some(u64::MAX)), hours(24));
+        assert_eq!(needed_bytes(None, None, 1), hours(1));
+        assert_eq!(needed_bytes(None, Some(7_200_000), 1), hours(1));
+        assert_eq!(needed_bytes(None, Some(u64::MAX), 1), hours(24));
+        let call = needed_bytes(None, None, 8);
+        assert_eq!(call - JOB_BYTES, 8 * (hours(1) - JOB_BYTES));
     }
 }

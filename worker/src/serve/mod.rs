@@ -68,6 +68,11 @@ fn run(
 ) -> Result<bool, ServeError> {
     rules.audio = bench.limits;
     rules.jobs_max = args.max_jobs.map_or(bench.jobs() + JOBS_BESIDE, usize::from);
+    if bench.device.gauges().is_some() {
+        // `--device-memory` is the card's; of the machine's there is no flag.
+        let share = memory::budget_bytes(JOB_MEMORY, memory::machine_bytes());
+        rules.memory_bytes = share.unwrap_or(rules.memory_bytes);
+    }
     let grace = (!args.drain).then(|| Duration::from_secs(args.grace.into()));
     let scratch = home.cache().join("fetched");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -9,8 +9,8 @@ use common::job::failure::Failure;
 use common::job::spec::{ContentDigest, JobSpec};
 use common::speech::voice::VoiceSet;
 
-use crate::job::Watch;
-use crate::metrics::DeviceReading;
+use crate::device::reading::DeviceReading;
+use crate::recording::Watch;
 
 /// The work itself, behind the fleet's machinery: one recording at hand in, documents out.
 ///

@@ -55,7 +55,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         rules: Rules,
         kick: Arc<Notify>,
     ) -> Self {
-        let pace = Mutex::new((Pace::new(tools.clock.monotonic()), Capacity::default()));
+        let pace = Mutex::new((Pace::new(tools.clock.monotonic()), Capacity::new(rules.jobs_max)));
         Self {
             worker,
             tools: Arc::new(tools),
@@ -84,7 +84,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
     async fn held(self: Arc<Self>, lease: Box<Lease<JobSpec>>, seated: Seated) {
         let began = self.tools.clock.monotonic();
         metrics::leased(lease.waited);
-        self.pace().1.begin(began);
+        let computed = self.computed();
+        self.pace().1.begin(computed, began);
         let hold = Arc::new(Hold::on(&lease));
         let kept = self.keeper.keep(&hold);
         self.holds().insert(lease.job(), Arc::clone(&hold));
@@ -119,7 +120,8 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         let took = now.since(began);
         metrics::attempt_over(took);
         let completed = matches!(end, End::Settled { state: JobState::Completed, .. });
-        self.pace().1.end(if completed { audio } else { Duration::ZERO }, now);
+        let computed = self.computed();
+        self.pace().1.end(if completed { audio } else { Duration::ZERO }, computed, now);
         match end {
             End::Settled { state, export } => {
                 metrics::settled(*state);
@@ -165,6 +167,13 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
 
     pub fn capacity(&self) -> Option<f64> {
         self.pace().1.audio_s_per_s()
+    }
+
+    /// How long an engine of the device has computed, on average over them.
+    fn computed(&self) -> Option<Duration> {
+        let device = self.tools.craft.device()?;
+        let busy: Duration = device.done.iter().map(|(_, done)| done.busy).sum();
+        u32::try_from(device.engines).ok().filter(|engines| *engines > 0).map(|engines| busy / engines)
     }
 
     fn holds(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Hold>>> {

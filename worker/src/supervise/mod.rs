@@ -5,7 +5,7 @@
 //! leases from a thread of their own.
 
 mod attempt;
-mod capacity;
+pub mod capacity;
 pub mod craft;
 mod errand;
 mod intake;

@@ -10,7 +10,7 @@ use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::record;
 use common::telemetry::metrics;
 
-use crate::job::{Progress, Watch};
+use crate::recording::{Progress, Watch};
 
 /// Watches one attempt.
 pub struct Watching {
@@ -111,7 +111,8 @@ impl Watch for Watching {
             (Stage::Clustering, _) => HEARD,
             (_, _) => self.seen().percent,
         };
-        self.note(progress.stage, percent);
+        // Who goes through a recording twice, or through several, begins anew; what was told does not go back.
+        self.note(progress.stage, percent.max(self.seen().percent));
     }
 
     fn stop(&self) -> Option<Failure> {

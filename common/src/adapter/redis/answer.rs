@@ -134,12 +134,14 @@ pub fn left_out(error: &JobStoreError) {
     tracing::warn!(%error, "an entry of the job store is left out");
 }
 
-type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, Vec<f64>);
+type StatusRow = (u64, Vec<Vec<u64>>, u64, u64, u64, i64, Vec<u64>, i64, u64, i64, u64, Vec<f64>);
 
 pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
     let row: StatusRow = parse("status", value)?;
-    let (now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive, outbox_oldest, load) =
-        row;
+    #[rustfmt::skip]
+    let (
+        now, lanes, dead, exports, webhooks, audio_ms, sums, oldest, workers_alive, outbox_oldest, exports_overdue, load,
+    ) = row;
     let mut depth = [LaneDepth::default(); 3];
     for (lane, numbers) in depth.iter_mut().zip(&lanes) {
         let [ready, scheduled, retryable, running, outbox] = numbers[..] else {
@@ -153,6 +155,7 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
         depth,
         dead,
         exports,
+        exports_overdue,
         webhooks,
         audio_waiting: Duration::from_millis(u64::try_from(audio_ms).unwrap_or(0)),
         arrived_per_s: rate(0),
@@ -168,8 +171,18 @@ pub fn read_status(value: Value) -> StoreResult<QueueStatus> {
 /// What `status.lua` says of the load. Counts that went wrong are healed there; until then nothing is below 0.
 fn read_load(numbers: &[f64]) -> StoreResult<Load> {
     let wrong = || unreadable("load", &format!("{numbers:?}"));
-    let &[waiting, ready, ready_ms, running, running_ms, audio_s_per_s, untimed_per_s, capacity, mean_ms] =
-        numbers
+    let &[
+        waiting,
+        ready,
+        ready_ms,
+        running,
+        running_ms,
+        audio_s_per_s,
+        untimed_per_s,
+        capacity,
+        mean_ms,
+        draining,
+    ] = numbers
     else {
         return Err(wrong());
     };
@@ -188,6 +201,7 @@ fn read_load(numbers: &[f64]) -> StoreResult<Load> {
         running_audio: audio(running_ms)?,
         arriving: Arriving { audio_s_per_s, untimed_per_s },
         capacity,
+        draining: jobs(draining),
         mean_audio: (mean_ms >= 0.0).then(|| audio(mean_ms)).transpose()?,
     })
 }

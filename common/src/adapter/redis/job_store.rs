@@ -409,7 +409,8 @@ impl JobStore for RedisJobStore {
         let info = String::from_utf8(write_worker(worker)).expect("JSON is text");
         let capacity = worker.capacity.map(|capacity| capacity.to_string()).unwrap_or_default();
         let weight = CAPACITY_WEIGHT.to_string();
-        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight];
+        let draining = if worker.draining { "1" } else { "0" };
+        let args = [worker.id.as_str(), &info, &length(lasts), &capacity, &weight, draining];
         self.run(&self.scripts.heartbeat, &args).await.map(drop)
     }
 

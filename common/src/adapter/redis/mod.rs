@@ -18,7 +18,7 @@
 //! | `deliveries` | list | tries to deliver webhooks, the newest first, bounded |
 //! | `keys` | hash | API keys, by id; `revoked`: when those were that are not good any more |
 //! | `poison:{content}`, `turn`, `rate:{bucket}` | strings, hash | with an expiry of their own |
-//! | `workers`, `workers:info`, `totals`, `serial` | | heartbeats, sums, the last bell's number |
+//! | `workers`, `workers:draining`, `workers:info`, `totals`, `serial` | | heartbeats, sums, the last bell's number |
 //!
 //! A final job with every document, tags, idempotency key and cache entry takes under 2 KiB; `prune` removes everything of it together, so no key of a job has an expiry.
 //! Keys are named inside the scripts: the deployment's prefix must hold a hash tag on a Redis cluster.

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
@@ -70,19 +74,56 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Time to the first byte of an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Variables that name the service, the more special one first.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+/// Variables that name the region.
+const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+/// What the environment says by two variables.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// Neither is set.
+    Nothing,
+    /// One is set, and empty, as by Compose's `${NAME:-}`. The library would take that for an address or a region, and fail.
+    Emptied,
+    /// The first that is not empty.
+    Value(String),
+}
+
+impl Said {
+    fn by(names: [&str; 2], environment: impl Fn(&str) -> Option<String>) -> Self {
+        let mut set = names.into_iter().filter_map(environment).peekable();
+        let unset = set.peek().is_none();
+        match set.find(|value| !value.trim().is_empty()) {
+            Some(value) => Self::Value(value),
+            None if unset => Self::Nothing,
+            None => Self::Emptied,
+        }
+    }
+
+    fn value(&self) -> Option<String> {
+        match self {
+            Self::Value(value) => Some(value.clone()),
+            Self::Nothing | Self::Emptied => None,
+        }
+    }
+}
+
 pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
     // Named, because the library's own default would bring another TLS.
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let elsewhere = access.endpoint.is_some() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+    let environment = |name: &str| std::env::var(name).ok();
+    let (said_endpoint, said_region) = (Said::by(ENDPOINTS, environment), Said::by(REGIONS, environment));
+    let endpoint = access.endpoint.clone().or_else(|| said_endpoint.value());
+    let elsewhere = endpoint.is_some();
     // Servers other than Amazon's mostly do not care, and asking for an instance's metadata takes seconds to fail.
-    let assumed = elsewhere && !set("AWS_REGION") && !set("AWS_DEFAULT_REGION");
-    let region = access.region.clone().or_else(|| assumed.then(|| REGION.to_owned()));
+    let assumed = || elsewhere.then(|| REGION.to_owned());
+    let region = access.region.clone().or_else(|| said_region.value()).or_else(assumed);
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http)
+        .http_client(http.clone())
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(
@@ -93,15 +134,54 @@ pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
     }
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
-    }
-    if let Some(endpoint) = &access.endpoint {
-        loader = loader.endpoint_url(endpoint);
+    } else if said_region == Said::Emptied {
+        // What the library would ask behind the environment.
+        let provider = ProviderConfig::without_region().with_http_client(http);
+        let profile = ProfileFileRegionProvider::builder().configure(&provider).build();
+        let machine = ImdsRegionProvider::builder().configure(&provider).build();
+        loader = loader.region(RegionProviderChain::first_try(profile).or_else(machine));
     }
     let shared = loader.load().await;
     let mut config = aws_sdk_s3::config::Builder::from(&shared);
+    // For this service alone: credentials come from others.
+    if endpoint.is_some() || said_endpoint == Said::Emptied {
+        config.set_endpoint_url(endpoint);
+    }
     config.set_force_path_style(Some(options.path_style.unwrap_or(elsewhere)));
     if shared.region().is_none() {
         config.set_region(Some(Region::new(REGION)));
     }
     Client::from_conf(config.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_set_to_nothing_says_nothing() {
+        let said = |special: Option<&str>, general: Option<&str>| {
+            Said::by(ENDPOINTS, |name| {
+                let value = if name == ENDPOINTS[0] { special } else { general };
+                value.map(str::to_owned)
+            })
+        };
+        let value = |text: &str| Said::Value(text.to_owned());
+        assert_eq!(said(None, None), Said::Nothing);
+        assert_eq!(said(Some(""), None), Said::Emptied);
+        assert_eq!(said(None, Some(" ")), Said::Emptied);
+        assert_eq!(said(Some(""), Some("http://b")), value("http://b"));
+        assert_eq!(said(Some("http://a"), Some("http://b")), value("http://a"));
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_says_stands_before_the_environment() {
+        let access = S3Access {
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            keys: Some(("key".to_owned(), "secret".to_owned())),
+            region: None,
+        };
+        let client = client(&access, &S3Options::default()).await;
+        assert!(client.config().region().is_some_and(|region| !region.as_ref().is_empty()));
+    }
 }

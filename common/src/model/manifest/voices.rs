@@ -6,7 +6,8 @@ use super::ManifestError;
 use super::clustering::within;
 
 /// Cosines of a bundle's embeddings that tell voices apart. Manifests from before there were known voices have the
-/// defaults, which were measured with the starter bundle: a bundle with other networks says its own.
+/// defaults, which were measured with the starter bundle. A bundle with other networks should say its own; community-1 does not
+/// yet, because nothing was measured with its network, and `build` says so.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VoiceParameters {

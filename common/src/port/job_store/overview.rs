@@ -87,6 +87,8 @@ pub struct QueueStatus {
     pub dead: u64,
     /// Completed jobs that are not exported yet.
     pub exports: u64,
+    /// Those of them whose worker has had its time and which nobody has claimed.
+    pub exports_overdue: u64,
     /// Webhooks waiting to be delivered.
     pub webhooks: u64,
     /// Audio of the jobs that wait (available, scheduled, retryable), as far as its length is known or suggested by its size.

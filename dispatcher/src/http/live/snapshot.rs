@@ -10,14 +10,13 @@ use common::job::record::{JobRecord, JobState};
 use common::job::worker::{WorkerInfo, WorkerSeen};
 use serde::Serialize;
 
+use crate::http::problem::away;
 use crate::wire::queue::QueueDocument;
 use crate::wire::record::RecordDocument;
 use crate::wire::worker::WorkerDocument;
 
 /// Workers are told at least this often, because the time since each was seen goes on.
 const WORKERS_EVERY: Duration = Duration::from_secs(2);
-/// What is told while the job store is away: the code and the sentence of the API's problem.
-const AWAY: &str = r#"{"code":"busy","detail":"a service that is needed does not answer"}"#;
 
 /// What one look gives.
 pub enum Look {
@@ -94,7 +93,7 @@ impl Snapshot {
         let changed = self.number + 1;
         match look {
             Look::Away => {
-                let problem = self.problem.clone().unwrap_or_else(|| Part { text: AWAY.into(), changed });
+                let problem = self.problem.clone().unwrap_or_else(|| Part { text: away().into(), changed });
                 Self { number: changed, problem: Some(problem), ..self.clone() }
             }
             Look::Seen(seen) => {

@@ -197,9 +197,17 @@ pub async fn workers_come_and_go(bench: &impl Bench) {
     assert_eq!(alive, [info("a", 1), info("b", 2)]);
     assert!(store.workers().await.unwrap()[0].last_seen >= MOMENT);
     assert_eq!(store.status().await.unwrap().workers_alive, 2);
+    let draining = async |draining| {
+        store.heartbeat(&WorkerInfo { draining, ..info("a", 1) }, HOUR).await.unwrap();
+        let status = store.status().await.unwrap();
+        (status.workers_alive, status.load.draining)
+    };
+    assert_eq!(draining(true).await, (2, 1));
+    assert_eq!(draining(false).await, (2, 0));
+    assert_eq!(draining(true).await, (2, 1));
     store.farewell(&worker("a")).await.unwrap();
     let status = store.status().await.unwrap();
-    assert_eq!((status.workers_alive, status.load.capacity), (1, 25.5));
+    assert_eq!((status.workers_alive, status.load.capacity, status.load.draining), (1, 25.5, 0));
     let faster = WorkerInfo { capacity: Some(45.5), ..info("b", 2) };
     store.heartbeat(&faster, HOUR).await.unwrap();
     store.heartbeat(&WorkerInfo { capacity: None, ..faster }, HOUR).await.unwrap();

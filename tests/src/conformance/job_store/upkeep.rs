@@ -39,6 +39,17 @@ pub async fn bells_are_claimed_by_lane(bench: &impl Bench) {
     assert_eq!(store.status().await.unwrap().outbox(), 3);
 }
 
+/// How long the oldest bell has waited does not depend on who has claimed it.
+pub async fn a_claimed_bell_keeps_its_age(bench: &impl Bench) {
+    let store = bench.store(patient());
+    insert(&store, in_lane(1, Lane::Normal)).await;
+    bench.pass(&store, MOMENT * 50).await;
+    assert_eq!(store.claim_outbox(1, HOUR).await.unwrap().len(), 1);
+    insert(&store, in_lane(2, Lane::Normal)).await;
+    let oldest = store.status().await.unwrap().outbox_oldest.unwrap();
+    assert!(oldest >= MOMENT * 50, "{oldest:?}");
+}
+
 /// Bells of jobs that nobody can take are dropped, not published; two bells of one job are two.
 pub async fn idle_bells_are_dropped(bench: &impl Bench) {
     let store = bench.store(patient());

@@ -13,6 +13,8 @@ use crate::diarize::fbank::Fbank;
 pub(super) const BANDS: usize = 8;
 /// Samples that the energies of a step are computed over: 25 ms, the usual.
 const ROW_SAMPLES: usize = 400;
+/// Steps that the numbers below are meant for, samples: a row may not be shorter than its step, and lies in two of them at most.
+pub(super) const STEPS: std::ops::RangeInclusive<usize> = 200..=ROW_SAMPLES;
 /// Steps on either side of the one that is asked about, half a second each: with less, people who talk at once correlate
 /// by chance too often.
 pub(super) const HALF: usize = 30;

@@ -1,5 +1,7 @@
 //! What is done with foreign frames.
 
+use std::collections::VecDeque;
+
 use super::Verdict;
 use crate::diarize::geometry::Geometry;
 
@@ -13,7 +15,9 @@ pub struct Gate {
     step: usize,
     /// First sample of the step that frame 0 stands for.
     offset: usize,
-    gains: Vec<f32>,
+    /// Of the frames from `first` on.
+    gains: VecDeque<f32>,
+    first: usize,
     samples: usize,
     gain: f32,
 }
@@ -24,7 +28,7 @@ impl Gate {
     pub fn new(geometry: &Geometry) -> Self {
         let step = geometry.frame_step;
         let offset = (geometry.receptive_field / 2).saturating_sub(step / 2);
-        Self { step, offset, gains: Vec::new(), samples: 0, gain: 1.0 }
+        Self { step, offset, gains: VecDeque::new(), first: 0, samples: 0, gain: 1.0 }
     }
 
     /// Learns of the next frames.
@@ -32,11 +36,16 @@ impl Gate {
         self.gains.extend(frames.iter().map(|frame| frame.gain));
     }
 
-    /// Turns the next samples down where they are foreign. What is not known counts as the channel's own.
+    /// Turns the next samples down where they are foreign; what is known reaches as far as they do.
     pub fn apply(&mut self, samples: &mut [f32]) {
         for sample in samples {
             let frame = self.samples.saturating_sub(self.offset) / self.step;
-            let aim = self.gains.get(frame).copied().unwrap_or(1.0);
+            while self.first < frame && self.gains.len() > 1 {
+                self.gains.pop_front();
+                self.first += 1;
+            }
+            // The last frame that there is stands for what is behind it.
+            let aim = self.gains.front().copied().unwrap_or(1.0);
             self.gain += (aim - self.gain).clamp(-1.0 / RAMP_SAMPLES, 1.0 / RAMP_SAMPLES);
             *sample *= self.gain;
             self.samples += 1;

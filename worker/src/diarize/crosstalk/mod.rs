@@ -49,8 +49,9 @@ const QUIET_S: f64 = 0.1;
 /// Channels correlate at least this much when they carry the same sound.
 const SAME_CORRELATION: f64 = 0.9;
 
-/// How far what decides about a frame lies behind it at most, samples: steps of 270 at 16 kHz.
-pub const AHEAD_SAMPLES: usize = 270 * (1 + 6 + copy::HALF + copy::BEHIND + 1);
+/// Mean power that is silence: below the least step of 16 bits. Nothing is learnt from it: of a channel that is muted for
+/// an hour it is as true as before how others leak into it.
+const SILENCE: f64 = 1.0 / (32_768.0 * 32_768.0);
 
 /// Power of every channel of a recording, in steps of an activity frame: 0.9 MB an hour and channel.
 pub struct Levels {
@@ -113,6 +114,12 @@ impl Levels {
             frames_a_second: (geometry.rate_hz as usize / geometry.frame_step).max(1),
             decided: 0,
         }
+    }
+
+    /// Whether channels can be held against one another at this geometry: numbers of steps here are times.
+    #[must_use]
+    pub fn suits(geometry: &Geometry) -> bool {
+        copy::STEPS.contains(&geometry.frame_step)
     }
 
     /// Number of channels.
@@ -189,7 +196,10 @@ impl Levels {
         for (own, other) in pairs(self.channels()) {
             let below = |powers: &Vec<f64>| powers[own] / powers[other].max(f64::MIN_POSITIVE);
             let level = spans.iter().map(below).fold(f64::INFINITY, f64::min);
-            if level < 10f64.powf(-FAINT_DB / 10.0) {
+            if spans.iter().all(|powers| powers[own] < SILENCE * self.reach as f64) {
+                // What stands beside an echo belongs to it.
+                copied[own] |= self.couplings[own][other].leak().is_some();
+            } else if level < 10f64.powf(-FAINT_DB / 10.0) {
                 let likeness = self.bands.likeness(own, other, at);
                 let certain = self.couplings[own][other].hear(likeness);
                 copied[own] |= match self.couplings[own][other].leak() {

@@ -167,6 +167,7 @@ impl State {
         let mut load = Load {
             arriving: self.arrivals.at(now),
             capacity: self.capacity,
+            draining: self.workers(now).iter().filter(|seen| seen.info.draining).count() as u64,
             mean_audio: self.mean_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
             ..Load::default()
         };
@@ -211,6 +212,11 @@ impl State {
             depth,
             dead,
             exports: self.jobs.values().filter(|job| job.export_due.is_some()).count() as u64,
+            exports_overdue: self
+                .jobs
+                .values()
+                .filter(|job| job.export_due.is_some_and(|due| due <= now))
+                .count() as u64,
             webhooks: self.jobs.values().filter(|job| job.webhook.is_some()).count() as u64,
             audio_waiting,
             arrived_per_s: rate(sums[0]),

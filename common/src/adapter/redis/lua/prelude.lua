@@ -47,11 +47,20 @@ local function moved(mean, value, weight)
   redis.call('HSET', P .. 'totals', mean, string.format('%.9e', known + weight * (value - known)))
 end
 
+-- A number that was stored; 0 for none, and for what is none any more.
+local function finite(stored)
+  local number = tonumber(stored) or 0
+  if number ~= number or math.abs(number) == math.huge then return 0 end
+  return number
+end
+
+-- What is left of arrivals that were averaged at `at`. A clock that was set back makes them no more than they were.
+local function kept(at) return math.exp(math.min(0, ((at or now) - now) / ARRIVALS_OVER)) end
+
 -- Arriving work, averaged with exponential weights as in common/src/scaling.rs; `length` is '' when it is not known.
 local function arrived(length)
   local f = redis.call('HMGET', P .. 'totals', 'at', 'flow', 'untimed')
-  local keep = math.exp(((f[1] or now) - now) / ARRIVALS_OVER)
-  local flow, untimed = (f[2] or 0) * keep, (f[3] or 0) * keep
+  local flow, untimed = finite(f[2]) * kept(f[1]), finite(f[3]) * kept(f[1])
   if length == '' then untimed = untimed + 1000 / ARRIVALS_OVER else flow = flow + length / ARRIVALS_OVER end
   redis.call('HSET', P .. 'totals', 'at', int(now), 'flow', string.format('%.9e', flow),
     'untimed', string.format('%.9e', untimed))

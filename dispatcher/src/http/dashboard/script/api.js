@@ -14,31 +14,31 @@ class Problem extends Error {
   }
 }
 
-function headers(more = {}) {
-  const own = key.get();
+function headers(own, more = {}) {
   return own ? { ...more, Authorization: `Bearer ${own}` } : more;
 }
 
 async function request(path, options = {}) {
   let answer;
-  const { more, ...rest } = options;
+  const { more, ...rest } = options, own = key.get();
   try {
-    answer = await fetch(path, { cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...rest, headers: headers(more) });
+    answer = await fetch(path, { cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...rest, headers: headers(own, more) });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Problem(0, 'no_answer', 'The server does not answer.');
   }
-  if (!answer.ok) throw problemOf(answer.status, await answer.text().catch(() => ''));
+  if (!answer.ok) throw problemOf(answer.status, await answer.text().catch(() => ''), own);
   return answer;
 }
 
-// A problem document, whose sentence is for people; or what stood between.
-function problemOf(status, text) {
+// A problem document, whose sentence is for people; or what stood between. `own` is the key that was sent: what is said of
+// one that is not in use any more says nothing of the one that is.
+function problemOf(status, text, own) {
   let document = {};
   try { document = JSON.parse(text) || {}; } catch { /* something else answered */ }
   const detail = printable(document.detail || '').slice(0, 600) || `The server answers with status ${status}.`;
-  if (status === 401) {
-    if (key.get()) key.forget();
+  if (status === 401 && own === key.get()) {
+    if (own) key.forget();
     askForKey(document.detail === 'a key is needed' ? '' : 'The key is not good. It may have been revoked.');
   }
   const told = status === 403 ? `Not allowed: ${detail}. Ask whoever runs this server for a key with that scope.` : detail;
@@ -49,14 +49,16 @@ async function read(path, options) {
   const answer = await request(path, options);
   try {
     return await answer.json();
-  } catch {
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
     throw new Problem(answer.status, 'unreadable', 'The server\u2019s answer cannot be read.');
   }
 }
 
-// The key is asked for once, however many requests want one.
+// The key is asked for once, however many requests want one. Nothing is followed without it.
 function askForKey(wrong) {
   const dialog = byId('ask');
+  close();
   write(byId('ask-wrong'), wrong);
   tellLink('waiting', 'Waiting for a key');
   if (dialog.open) return;
@@ -83,21 +85,3 @@ byId('forget').addEventListener('click', () => {
   say('The key is forgotten.');
   restart();
 });
-
-// Troubles of something that was asked for here: shown until the next thing works, and said.
-let noticeTimer = 0;
-function trouble(error) {
-  if (error.name === 'AbortError' || error.status === 401) return;
-  // A lost connection is told already, with the way back: what fails because of it must not hide that.
-  if (byId('link').dataset.state === 'lost') return;
-  notice(error.message || String(error), false);
-}
-function notice(text, again) {
-  const box = byId('notice');
-  clearTimeout(noticeTimer);
-  write(box.firstElementChild, text);
-  show(box.lastElementChild, again);
-  show(box, Boolean(text));
-  box.dataset.lost = again ? 'yes' : 'no';
-  if (text && !again) noticeTimer = setTimeout(() => show(box, false), 15000);
-}

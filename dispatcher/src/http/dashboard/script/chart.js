@@ -41,6 +41,13 @@ function chartQueue(queue) {
   drawChart();
 }
 
+// Numbers too long for the margin in short: 125K, 1.125M.
+const COMPACT_FROM = 100000;
+const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 3 });
+function axisNumber(value) {
+  return value < COMPACT_FROM ? number(value) : compact.format(value);
+}
+
 // A round number at or above, that four lines divide.
 function roundUp(value) {
   const least = Math.max(4, value);
@@ -63,7 +70,7 @@ function drawChart() {
   for (let line = 0; line <= 4; line += 1) {
     const value = (most / 4) * line, at = Math.round(y(value)) + 0.5;
     made.push(part('line', { class: 'grid', x1: EDGE.left, x2: wide - EDGE.right, y1: at, y2: at }));
-    made.push(part('text', { x: EDGE.left - 8, y: at + 4, 'text-anchor': 'end' }, number(value)));
+    made.push(part('text', { x: EDGE.left - 8, y: at + 4, 'text-anchor': 'end' }, axisNumber(value)));
   }
   const step = span / (wide < 560 ? 2 : 5);
   for (let ago = step; ago < span; ago += step) {

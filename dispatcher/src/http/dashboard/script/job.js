@@ -14,16 +14,18 @@ function pairs(target, list) {
   }
 }
 
+// Follows a job. Where its page is open already, it stays as it is: what plays goes on, and the focus keeps its place.
 function openJob(id) {
-  leaveJob();
-  Object.assign(page, { id, job: null, result: null });
-  show(byId('job-body'), false);
-  show(byId('job-note'), true);
-  write(byId('job-name'), id);
-  write(byId('job-note'), 'Loading.');
-  document.title = 'Job · Rollcall';
+  if (page.id !== id) {
+    leaveJob();
+    page.id = id;
+    show(byId('job-body'), false);
+    show(byId('job-note'), true);
+    write(byId('job-name'), id);
+    write(byId('job-note'), 'Loading.');
+    document.title = 'Job · Rollcall';
+  }
   follow(`/v1/jobs/${id}/events`, (name, job) => { if (name === 'record' && page.id === job.id) showJob(job); }, {
-    word: 'Live',
     over: () => tellLink('live', 'Final'),
     refused: (error) => {
       write(byId('job-note'), error.message);
@@ -57,14 +59,14 @@ function showJob(job) {
   const bar = byId('job-progress');
   bar.value = job.percent;
   show(bar, job.state === 'running' || job.state === 'completed');
-  show(byId('job-cancel'), STOPPABLE.has(job.state));
-  show(byId('job-retry'), REPEATABLE.has(job.state));
+  offer(byId('job-cancel'), STOPPABLE.has(job.state), byId('job-name'));
+  offer(byId('job-retry'), REPEATABLE.has(job.state), byId('job-name'));
   showFailure(job);
   pairs(byId('job-facts'), [
     ['Progress', `${job.percent} %`], ['Stage', job.state === 'running' && job.stage ? STAGES[job.stage] || job.stage : ''],
     ['Priority', job.priority], ['Failed attempts', number(job.attempts)], ['Crashes', number(job.crashes)],
     ['Length', job.audio.duration_s === null ? '' : length(job.audio.duration_s)],
-    ['Waited', between(job.created_at, job.started_at)], ['Worked', between(job.started_at, job.completed_at)],
+    ...timesOf(job),
   ]);
   const speakers = job.options.num_speakers ?? (job.options.min_speakers || job.options.max_speakers ? `${job.options.min_speakers ?? 1} to ${job.options.max_speakers ?? 'any'}` : 'counted');
   pairs(byId('record-facts'), [
@@ -80,8 +82,13 @@ function showJob(job) {
   showResult(job);
 }
 
-function between(from, to) {
-  return from && to ? length(Math.max(0, Date.parse(to) - Date.parse(from)) / 1000) : '';
+// How long the last attempt waited and worked. A job that became available after it was started last waits again: of that
+// start nothing is said. How long one was stopped after is not how long it worked.
+function timesOf(job) {
+  const [available, started, ended] = [job.available_at, job.started_at, job.completed_at].map((at) => (at ? Date.parse(at) : null));
+  if (started === null || started < available) return [];
+  const worked = ended !== null && (job.state === 'completed' || job.state === 'discarded');
+  return [['Waited', length((started - available) / 1000)], ['Worked', worked ? length(Math.max(0, ended - started) / 1000) : '']];
 }
 
 function showFailure(job) {

@@ -6,8 +6,12 @@ const REFRESH_MS = 3000;
 const ALL_STATES = ['scheduled', 'available', 'running', 'retryable', 'completed', 'discarded', 'cancelled'];
 const STOPPABLE = new Set(['scheduled', 'available', 'running', 'retryable']);
 const REPEATABLE = new Set(['discarded', 'cancelled']);
-// The queue of pages that were turned: the cursor of each; the first has none.
-const list = { cursors: [null], next: null, jobs: [], asked: 0, due: false, timer: 0 };
+// Pages that were turned, the cursor of each (the first has none), and that of the next one; what was shown last, for when
+// the next fails; the question under way, how long the last one took, when another is due; whether a page was turned.
+const list = {
+  cursors: [null], next: null, jobs: [], shown: { cursors: [null], next: null },
+  flight: null, took: 0, due: null, timer: 0, turned: false,
+};
 const dead = { jobs: [] };
 for (const state of ALL_STATES) byId('filter-state').append(element('option', {}, state));
 
@@ -96,7 +100,8 @@ async function retryJob(job) {
 
 // A record as it is now, wherever it stands.
 function changed(job) {
-  if (jobsTable.touch(job.id, job)) list.jobs = list.jobs.map((old) => (old.id === job.id ? job : old));
+  jobsTable.touch(job.id, job);
+  list.jobs = list.jobs.map((old) => (old.id === job.id ? job : old));
   deadTable.touch(job.id, job);
   if (list.cursors.length === 1 && passes(job) && !list.jobs.some((old) => old.id === job.id)) {
     const newest = list.jobs.length < PAGE || job.id > list.jobs[list.jobs.length - 1].id;
@@ -125,74 +130,114 @@ function pathOf(filter, cursor, limit) {
   return `/v1/jobs?${query}`;
 }
 
-// Asks for what is in sight. Of two answers that cross, the later asked one counts.
+// Asks for what is in sight. A question that is under way is given up for this one: only a page or a filter that somebody
+// chose, and a link that is back, are worth that. One more job than is shown tells whether there are others.
 async function refresh() {
   clearTimeout(list.timer);
-  list.due = false;
+  if (list.flight) list.flight.abort();
+  Object.assign(list, { due: null, flight: null });
   if (byId('fleet').hidden) return;
-  const asked = (list.asked += 1);
   const filter = wanted();
   if (filter.tag && !/^[^=]+=/.test(filter.tag)) {
     write(byId('jobs-note'), 'A tag is given as key=value.');
     show(byId('jobs-note'), true);
     return;
   }
-  const cursor = list.cursors[list.cursors.length - 1];
-  const [page, letters] = await Promise.all([
-    read(pathOf(filter, cursor, PAGE)), read(pathOf({ state: 'discarded' }, null, LETTERS)),
-  ]);
-  if (asked !== list.asked) return;
-  Object.assign(list, { jobs: page.jobs, next: page.next_cursor });
-  dead.jobs = letters.jobs;
-  showJobs();
-  showDead(letters.next_cursor);
+  const flight = new AbortController(), { signal } = flight, began = performance.now();
+  list.flight = flight;
+  try {
+    const cursor = list.cursors[list.cursors.length - 1];
+    const [page, letters] = await Promise.all([
+      read(pathOf(filter, cursor, PAGE + 1), { signal }), read(pathOf({ state: 'discarded' }, null, LETTERS + 1), { signal }),
+    ]);
+    signal.throwIfAborted();
+    list.jobs = page.jobs.slice(0, PAGE);
+    list.next = page.jobs.length > PAGE ? list.jobs[PAGE - 1].id : page.next_cursor;
+    list.shown = { cursors: list.cursors, next: list.next };
+    const { turned } = list;
+    list.turned = false;
+    dead.jobs = letters.jobs.slice(0, LETTERS);
+    showJobs(turned);
+    showDead(letters.next_cursor !== null);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    // Of two questions one may fail while the other is under way.
+    flight.abort();
+    if (list.flight === flight) {
+      const { due } = list;
+      Object.assign(list, { flight: null, took: performance.now() - began, due: null });
+      if (due !== null) refreshSoon(due);
+    }
+  }
 }
 
+// Asks within this time, milliseconds, once what is under way is answered. On a busy fleet an answer takes long: then twice
+// its time is rested, unless somebody waits for it (0).
 function refreshSoon(within) {
-  if (list.due && within > 0) return;
+  if (list.due !== null && list.due <= within) return;
   clearTimeout(list.timer);
-  list.due = true;
-  list.timer = setTimeout(() => refresh().catch(trouble), within);
+  list.due = within;
+  if (list.flight) return;
+  list.timer = setTimeout(() => refresh().catch(trouble), within && Math.max(within, 2 * list.took));
 }
 
-function showJobs() {
-  jobsTable.show(list.jobs, (job) => job.id);
+function showJobs(now = false) {
+  jobsTable.show(list.jobs, now);
   const { state, tag } = wanted();
-  const none = state || tag ? 'No job passes the filter.' : 'No jobs yet: drop a recording above.';
+  const first = state || tag ? 'No job passes the filter.' : 'No jobs yet: drop a recording above.';
+  // A listing that has looked at many jobs stops, and says where.
+  const none = list.next ? 'None among those looked through: go on with Older.' : list.cursors.length > 1 ? 'No more jobs.' : first;
   write(byId('jobs-note'), list.jobs.length ? '' : none);
   show(byId('jobs-note'), list.jobs.length === 0);
   show(byId('jobs-table'), list.jobs.length > 0);
-  byId('newer').disabled = list.cursors.length === 1;
-  byId('older').disabled = !list.next;
+  showPages();
+}
+
+// A button that rests gives the focus to the other, or to the heading where that rests as well.
+function showPages() {
+  if (list.turned) return;
+  const [newer, older] = [byId('newer'), byId('older')], holder = [newer, older].find((button) => button === document.activeElement);
+  mark(older, 'aria-disabled', null);
+  newer.disabled = list.cursors.length === 1;
+  older.disabled = !list.next;
+  if (holder && holder.disabled) ([newer, older].find((button) => !button.disabled) || byId('jobs-title')).focus();
   write(byId('page-number'), `Page ${list.cursors.length}`);
 }
 
 function showDead(more) {
-  deadTable.show(dead.jobs, (job) => job.id);
+  deadTable.show(dead.jobs);
   show(byId('dead-table'), dead.jobs.length > 0);
-  show(byId('requeue-all'), dead.jobs.length > 1);
+  offer(byId('requeue-all'), dead.jobs.length > 1, byId('dead-title'));
   write(byId('requeue-all'), `Requeue these ${dead.jobs.length}`);
   write(byId('dead-note'), dead.jobs.length ? `The newest ${dead.jobs.length} of those shown under Queue as dead.` : 'None.');
-  show(byId('dead-note'), !dead.jobs.length || Boolean(more));
+  show(byId('dead-note'), !dead.jobs.length || more);
 }
 
-function turn() {
-  refresh().then(() => say(`${byId('page-number').textContent}: ${plural(list.jobs.length, 'job')}.`)).catch(trouble);
+// Goes to another page; until it is there, there is none after it.
+function turn(cursors) {
+  Object.assign(list, { cursors, next: null, turned: true });
+  mark(byId('older'), 'aria-disabled', 'true');
+  refresh().then(() => say(`${byId('page-number').textContent}: ${plural(list.jobs.length, 'job')}.`)).catch((error) => {
+    if (error.name !== 'AbortError') {
+      Object.assign(list, list.shown, { turned: false });
+      showPages();
+    }
+    trouble(error);
+  });
 }
 
 byId('older').addEventListener('click', () => {
-  if (!list.next) return;
-  list.cursors.push(list.next);
-  turn();
+  if (list.next) turn([...list.cursors, list.next]);
 });
 byId('newer').addEventListener('click', () => {
-  if (list.cursors.length > 1) list.cursors.pop();
-  turn();
+  if (list.cursors.length > 1) turn(list.cursors.slice(0, -1));
 });
 let typing = 0;
 function filterChanged() {
-  list.cursors = [null];
-  turn();
+  list.shown = { cursors: [null], next: null };
+  turn([null]);
 }
 byId('filter-state').addEventListener('change', filterChanged);
 byId('filter-tag').addEventListener('input', () => {
@@ -219,6 +264,6 @@ action(byId('requeue-all'), async () => {
 setInterval(() => {
   if (byId('fleet').hidden) return;
   for (const cell of byId('fleet').querySelectorAll('[data-at]')) {
-    if (cell !== byId('fleet')) write(cell, age((serverTime() - Date.parse(cell.dataset.at)) / 1000));
+    write(cell, age((serverTime() - Date.parse(cell.dataset.at)) / 1000));
   }
 }, 1000);

@@ -1,6 +1,8 @@
 // Tables whose rows stay the same elements while what they show changes: focus, selection and reading place survive.
 // Roles are spelled out because on a narrow screen rows become cards, which takes the tables' own meaning away; there each
-// cell shows, and says, its column's name.
+// cell shows, and says, its column's name. Under a pointer or a focus that was moved lately, rows change but neither come nor
+// go: what somebody is about to press stays where it is.
+const HOLD_MS = 8000;
 function table(target, columns, make) {
   const head = element('tr', { role: 'row' });
   for (const { title, quiet, numeric } of columns) {
@@ -11,36 +13,63 @@ function table(target, columns, make) {
   const body = element('tbody', { role: 'rowgroup' });
   target.append(element('thead', { role: 'rowgroup' }, head), body);
   const rows = new Map();
+  let held = null, used = -Infinity, timer = 0;
+  const inUse = () => performance.now() - used < HOLD_MS && (body.matches(':hover') || body.contains(document.activeElement));
+
+  function place(items) {
+    const kept = new Set(items.map((item) => item.id));
+    for (const [id, row] of rows) {
+      if (!kept.has(id)) {
+        if (row.element.contains(document.activeElement)) target.closest('section').querySelector('h2').focus();
+        row.element.remove();
+        rows.delete(id);
+      }
+    }
+    let after = null;
+    for (const item of items) {
+      let row = rows.get(item.id);
+      if (!row) {
+        row = newRow(columns, make);
+        rows.set(item.id, row);
+      }
+      row.update(item);
+      const there = after ? after.nextSibling : body.firstChild;
+      if (there !== row.element) body.insertBefore(row.element, there);
+      after = row.element;
+    }
+  }
+
+  function release() {
+    clearTimeout(timer);
+    if (!held) return;
+    if (inUse()) {
+      timer = setTimeout(release, used + HOLD_MS - performance.now() + 10);
+      return;
+    }
+    const items = held;
+    held = null;
+    place(items);
+  }
+
+  for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
+    body.addEventListener(name, () => { used = performance.now(); });
+  }
+  // Where pointer or focus goes is known a moment later.
+  for (const name of ['pointerleave', 'focusout']) body.addEventListener(name, () => setTimeout(release));
   return {
-    rows,
-    // Shows these items, in this order.
-    show(items, key) {
-      const kept = new Set(items.map(key));
-      for (const [id, row] of rows) {
-        if (!kept.has(id)) {
-          if (row.element.contains(document.activeElement)) target.closest('section').querySelector('h2').focus();
-          row.element.remove();
-          rows.delete(id);
-        }
-      }
-      let after = null;
-      for (const item of items) {
-        let row = rows.get(key(item));
-        if (!row) {
-          row = newRow(columns, make);
-          rows.set(key(item), row);
-        }
-        row.update(item);
-        const place = after ? after.nextSibling : body.firstChild;
-        if (place !== row.element) body.insertBefore(row.element, place);
-        after = row.element;
-      }
+    // Shows these items, in this order; `now` says that somebody asked for them.
+    show(items, now = false) {
+      held = null;
+      if (now || !inUse()) return place(items);
+      for (const item of items) if (rows.has(item.id)) rows.get(item.id).update(item);
+      held = items;
+      release();
     },
     // Shows an item anew where it is in sight.
     touch(id, item) {
+      if (held) held = held.map((old) => (old.id === id ? item : old));
       const row = rows.get(id);
       if (row) row.update(item);
-      return Boolean(row);
     },
   };
 }

@@ -13,7 +13,8 @@ function openView(moved) {
   view = id;
   show(byId('fleet'), !id);
   show(byId('job'), Boolean(id));
-  notice('', false);
+  stand('');
+  notice('');
   tellLink('waiting', 'Connecting');
   if (id) {
     openJob(id);
@@ -33,11 +34,6 @@ async function fresh() {
 
 function heard(name, document) {
   if (name === 'queue') {
-    const again = byId('notice').dataset.away === 'yes';
-    if (again) {
-      byId('notice').dataset.away = 'no';
-      notice('', false);
-    }
     const before = busy;
     busy = JSON.stringify(document.depth) + document.dead;
     showQueue(document);
@@ -45,22 +41,18 @@ function heard(name, document) {
     if (before !== busy) refreshSoon(REFRESH_MS);
   } else if (name === 'workers') showWorkers(document);
   else if (name === 'job') changed(document);
-  else if (name === 'problem') {
-    byId('notice').dataset.away = 'yes';
-    notice(`The server has trouble: ${printable(document.detail)}. What you see may be old.`, false);
-    clearTimeout(noticeTimer);
-  }
 }
 let busy = '';
 
 // After a key was given, taken away, or found wanting.
 function restart() {
-  list.cursors = [null];
+  leaveJob();
+  Object.assign(list, { cursors: [null], next: null });
   openView(false);
 }
 
 byId('ask').addEventListener('close', () => {
-  if (!key.get()) notice('This server shows nothing without a key.', true);
+  if (!key.get()) stand('This server shows nothing without a key.', true);
 });
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault();
@@ -69,12 +61,17 @@ byId('skip').addEventListener('click', (event) => {
 });
 window.addEventListener('hashchange', () => openView(true));
 
-// A page in the background lets go of its connection after a while: browsers have few for one server.
+// A page in the background lets go of its connection after a while: browsers have few for one server. One that has none, as
+// a job's that is over, has nothing to take up again either.
 let away = 0;
 document.addEventListener('visibilitychange', () => {
   clearTimeout(away);
   if (document.hidden) {
-    away = setTimeout(() => { close(); tellLink('waiting', 'Resting'); }, HIDDEN_MS);
+    away = setTimeout(() => {
+      if (!link) return;
+      close();
+      tellLink('waiting', 'Resting');
+    }, HIDDEN_MS);
   } else if (byId('link').dataset.state === 'waiting' && !byId('ask').open && view !== null) openView(false);
 });
 

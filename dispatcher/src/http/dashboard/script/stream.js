@@ -9,14 +9,14 @@ function tellLink(state, text) {
   write(byId('link').lastElementChild, text);
 }
 
-// Follows a path until it is closed; `hear(name, document)` gets each event, `over` is told when the server has no more.
+// Follows a path until it is closed; `hear(name, document)` gets each event but `problem`; of the options, `opened` is told when
+// there is something to hear, anew after each outage, `over` when the server has no more, `refused` why it never will.
 function follow(path, hear, options = {}) {
   close();
-  const mine = { path, hear, options, stop: new AbortController(), timer: 0, watch: 0, busy: false };
+  const mine = { path, hear, options, stop: new AbortController(), timer: 0, watch: 0, busy: false, troubled: false };
   link = mine;
   attempt = 0;
   connect(mine);
-  return mine;
 }
 
 function close() {
@@ -32,13 +32,17 @@ async function connect(mine) {
   if (mine !== link || mine.busy) return;
   mine.busy = true;
   mine.stop = new AbortController();
-  mine.ended = false;
+  Object.assign(mine, { ended: false, troubled: false });
   try {
     watchSilence(mine);
     const answer = await request(mine.path, { signal: mine.stop.signal, more: { Accept: 'text/event-stream' } });
     if (mine.options.opened) mine.options.opened();
     for await (const [name, text] of events(answer.body, () => watchSilence(mine))) {
       if (mine !== link) return;
+      if (name === 'problem') {
+        troubled(mine, JSON.parse(text));
+        continue;
+      }
       back(mine);
       if (name === 'end') {
         mine.ended = true;
@@ -67,9 +71,22 @@ async function connect(mine) {
 
 function back(mine) {
   attempt = 0;
-  if (byId('link').dataset.state === 'lost') say('Connected again.');
-  if (byId('notice').dataset.lost === 'yes') notice('', false);
-  tellLink('live', mine.options.word || 'Live');
+  const before = byId('link').dataset.state;
+  if (before === 'live') return;
+  if (before === 'lost') say('Connected again.');
+  stand('');
+  tellLink('live', 'Live');
+  linkIsBack();
+  if (mine.troubled && mine.options.opened) mine.options.opened();
+  mine.troubled = false;
+}
+
+// The server answers, but a service behind it does not. It is told once, and over with the next event of another name.
+function troubled(mine, problem) {
+  attempt = 0;
+  mine.troubled = true;
+  tellLink('lost', 'Server has trouble');
+  stand(`The server has trouble: ${printable(problem.detail)}. What you see may be old.`);
 }
 
 function lost(mine, error) {
@@ -78,12 +95,12 @@ function lost(mine, error) {
   if (error.status === 403 || error.status === 404) {
     tellLink('lost', 'Not connected');
     if (mine.options.refused) mine.options.refused(error);
-    else notice(error.message, true);
+    else stand(error.message, true);
     return;
   }
   const wait = WAITS_MS[Math.min(attempt, WAITS_MS.length - 1)] * (0.8 + 0.4 * Math.random());
-  const why = error instanceof Problem && error.status > 0 ? error.message : 'The connection to the server is lost.';
-  if (byId('link').dataset.state !== 'lost') notice(`${why} What you see may be old; trying again.`, true);
+  const why = error instanceof Problem && error.status > 0 ? `The server has trouble: ${error.message.replace(/\.$/, '')}.` : 'The connection to the server is lost.';
+  stand(`${why} What you see may be old; trying again.`, true);
   attempt += 1;
   tellLink('lost', `Lost; trying again in ${Math.max(1, Math.round(wait / 1000))} s`);
   mine.timer = setTimeout(() => connect(mine), wait);
@@ -95,7 +112,7 @@ function watchSilence(mine) {
   mine.watch = setTimeout(() => mine.stop.abort(), SILENCE_MS);
 }
 
-byId('notice').lastElementChild.addEventListener('click', () => {
+standing.lastElementChild.addEventListener('click', () => {
   if (!link) return restart();
   clearTimeout(link.timer);
   attempt = 0;

@@ -1,9 +1,5 @@
-// Submitting: files dropped or chosen, each sent as a form, two at a time, with its progress.
-const AT_ONCE = 2;
+// Submitting: files dropped or chosen, with what is wanted of them.
 const FILES_MAX = 500;
-const NAME_BYTES_MAX = 256;
-const waiting = [];
-let sending = 0;
 
 function wishesNow() {
   const options = {}, tags = {};
@@ -24,106 +20,16 @@ function badWishes() {
 
 function take(files) {
   const chosenFiles = [...files].slice(0, FILES_MAX), wrong = badWishes();
-  if (wrong) return notice(wrong, false);
+  if (wrong) return notice(wrong);
   if (!chosenFiles.length) return;
   const wishes = wishesNow();
-  if (wishes.transcript && chosenFiles.length > 1) return notice('A transcript belongs to one recording: choose one, or take the transcript away.', false);
-  if (files.length > FILES_MAX) notice(`The first ${FILES_MAX} of ${files.length} files are taken.`, false);
+  if (wishes.transcript && chosenFiles.length > 1) return notice('A transcript belongs to one recording: choose one, or take the transcript away.');
+  if (files.length > FILES_MAX) notice(`The first ${FILES_MAX} of ${files.length} files are taken.`);
   for (const file of chosenFiles) waiting.push(upload(file, wishes));
+  // It went with this recording, and is not the next one's.
+  if (wishes.transcript) byId('wish-transcript').value = '';
   say(`${plural(chosenFiles.length, 'recording')} to send.`);
   next();
-}
-
-function next() {
-  while (sending < AT_ONCE && waiting.length) waiting.shift().send();
-}
-
-// A name for this submission, so that sending it again after a lost answer makes no second job.
-function freshKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-function upload(file, wishes) {
-  const name = foreign('b', file.name), state = element('span', { class: 'soft' }, `waiting · ${bytes(file.size)}`);
-  const bar = element('progress', { max: 1, value: 0, 'aria-label': `Upload of ${printable(file.name)}` });
-  const stop = element('button', { type: 'button', 'aria-label': `Stop sending ${printable(file.name)}` }, 'Stop');
-  const again = element('button', { type: 'button', hidden: true, 'aria-label': `Send ${printable(file.name)} again` }, 'Again');
-  const line = element('li', {}, name, bar, state, stop, again);
-  byId('uploads').prepend(line);
-  const own = freshKey();
-  let way = null;
-  const over = (text, failed) => {
-    write(state, text);
-    mark(line, 'class', failed ? 'failed' : 'done');
-    show(stop, false);
-    show(again, failed);
-    show(bar, false);
-  };
-  const one = {
-    send() {
-      sending += 1;
-      const form = new FormData();
-      const { job } = wishes, fits = new TextEncoder().encode(file.name).length <= NAME_BYTES_MAX;
-      // A form writes some characters of a name differently; a tag does not.
-      const tags = fits ? { file: file.name, ...job.tags } : job.tags;
-      // The order counts: what is wanted comes before what takes long.
-      form.append('job', JSON.stringify({ ...job, tags }));
-      if (wishes.transcript) form.append('transcript', wishes.transcript, wishes.transcript.name);
-      form.append('audio', file, file.name);
-      way = new XMLHttpRequest();
-      way.open('POST', '/v1/jobs');
-      for (const [header, value] of Object.entries(headers({ 'Idempotency-Key': own }))) way.setRequestHeader(header, value);
-      way.upload.addEventListener('progress', (event) => {
-        if (!event.lengthComputable) return;
-        bar.max = event.total;
-        bar.value = event.loaded;
-        write(state, event.loaded < event.total ? `${bytes(event.loaded)} of ${bytes(event.total)}` : 'sent; being stored');
-      });
-      way.addEventListener('loadend', () => {
-        sending -= 1;
-        answered(way);
-        next();
-      });
-      write(state, 'sending');
-      way.send(form);
-    },
-  };
-  function answered(from) {
-    if (from.status >= 200 && from.status < 300) {
-      const job = JSON.parse(from.responseText);
-      over('', false);
-      state.append(element('a', { href: `#/jobs/${job.id}` }, job.state === 'completed' ? 'completed: known already' : 'submitted'));
-      say(`${printable(file.name)} is submitted.`);
-      if (!byId('fleet').hidden) changed(job);
-      return;
-    }
-    // A server that refuses early closes the connection, and a browser then shows no answer at all.
-    const silent = 'The connection broke off. Nothing was submitted, or it is known under its own key: sending it again is safe.';
-    const wrong = from.status ? problemOf(from.status, from.responseText) : new Problem(0, 'broken', one.stopped ? 'Stopped.' : silent);
-    over(wrong.message, true);
-    say(`${printable(file.name)} is not submitted: ${wrong.message}`);
-  }
-  stop.addEventListener('click', () => {
-    one.stopped = true;
-    const place = waiting.indexOf(one);
-    if (place >= 0) {
-      waiting.splice(place, 1);
-      over('Stopped.', true);
-    } else if (way) way.abort();
-    again.focus();
-  });
-  again.addEventListener('click', () => {
-    one.stopped = false;
-    mark(line, 'class', null);
-    show(bar, true);
-    show(stop, true);
-    show(again, false);
-    write(state, 'waiting');
-    waiting.push(one);
-    stop.focus();
-    next();
-  });
-  return one;
 }
 
 byId('choose').addEventListener('click', () => byId('files').click());
@@ -131,13 +37,36 @@ byId('files').addEventListener('change', () => {
   take(byId('files').files);
   byId('files').value = '';
 });
-// A file that is dropped beside the place must not take the page away.
-for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
+// Files may fall anywhere on the page, and must not take it away. A chooser takes its own; what holds no files, as text that
+// is dragged into a field, is the browser's business.
+function bearsFiles(event) {
+  const chooser = event.target instanceof Element && event.target.closest('input[type=file]');
+  return !chooser && Boolean(event.dataTransfer) && event.dataTransfer.types.includes('Files');
+}
+
+function takesFiles() {
+  return !byId('fleet').hidden && !byId('ask').open;
+}
+
 let depth = 0;
-window.addEventListener('dragenter', () => { depth += 1; mark(byId('drop'), 'class', 'over'); });
-window.addEventListener('dragleave', () => { depth = Math.max(0, depth - 1); if (!depth) mark(byId('drop'), 'class', null); });
+function over(change) {
+  depth = change === null ? 0 : Math.max(0, depth + change);
+  mark(byId('drop'), 'class', depth && takesFiles() ? 'over' : null);
+}
+window.addEventListener('dragenter', (event) => over(event.dataTransfer && event.dataTransfer.types.includes('Files') ? 1 : 0));
+window.addEventListener('dragleave', () => over(-1));
+window.addEventListener('dragover', (event) => {
+  if (!bearsFiles(event)) return;
+  event.preventDefault();
+  if (!takesFiles()) event.dataTransfer.dropEffect = 'none';
+});
 window.addEventListener('drop', (event) => {
-  depth = 0;
-  mark(byId('drop'), 'class', null);
-  if (!byId('fleet').hidden && event.dataTransfer) take(event.dataTransfer.files);
+  over(null);
+  if (!bearsFiles(event)) return;
+  event.preventDefault();
+  if (!takesFiles()) return;
+  const things = [...event.dataTransfer.items].filter((item) => item.kind === 'file');
+  const files = things.filter((item) => !item.webkitGetAsEntry()?.isDirectory).map((item) => item.getAsFile());
+  take(files);
+  if (files.length < things.length) notice('Folders are not taken: drop the recordings that are in them.');
 });

@@ -39,6 +39,13 @@ function show(target, shown) {
   if (target.hidden === shown) target.hidden = !shown;
 }
 
+// Shows a control or takes it away; where it had the focus, another gets that.
+function offer(control, shown, heir) {
+  const held = !shown && control === document.activeElement;
+  show(control, shown);
+  if (held) heir.focus();
+}
+
 // Numbers as the documents give them, with thousands apart.
 function number(value) {
   return value === null || value === undefined ? '–' : value.toLocaleString('en-US', { maximumFractionDigits: 4 });

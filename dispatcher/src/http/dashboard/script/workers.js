@@ -29,5 +29,5 @@ const workersTable = table(byId('workers-table'), [
 function showWorkers(workers) {
   show(byId('workers-table'), workers.length > 0);
   show(byId('workers-note'), workers.length === 0);
-  workersTable.show(workers, (worker) => worker.id);
+  workersTable.show(workers);
 }
