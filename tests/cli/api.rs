@@ -70,6 +70,7 @@ async fn a_client_posts_polls_and_fetches() {
     // Results in any format, from what was stored; once only.
     let result = server.get(&format!("/v1/jobs/{id}/result"));
     assert_eq!((result.status, result.headers["content-type"].as_str()), (200, "application/json"));
+    assert_eq!(result.headers["content-length"], result.body.len().to_string());
     assert_eq!(result.json()["speakers"], json!(["SPEAKER_00", "SPEAKER_01"]));
     let path = |format: &str| format!("/v1/jobs/{id}/result?format={format}");
     assert!(server.get(&path("rttm")).text().starts_with("SPEAKER stand-in 1 0.000"));

@@ -153,3 +153,17 @@ async fn who_comes_after_the_end_is_sent_away_at_once() {
     drop(slow);
     assert_eq!(server.told_to_stop(PATIENCE), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_certificates_no_webhook_is_promised() {
+    let fleet = Fleet::new(Queue::Redis).await;
+    let url = format!("file://{}/store", fleet.folder.path().display());
+    let variables = [
+        ("ROLLCALL_WEBHOOK_SECRET", "s"),
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("ROLLCALL_STORE_URL", url.as_str()),
+    ];
+    let ran = fleet.run_with("serve --listen 127.0.0.1:0", &variables, "").await;
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("no certificates") && ran.err.contains("ca-certificates"), "{}", ran.err);
+}

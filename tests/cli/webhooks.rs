@@ -45,7 +45,7 @@ fn take(mut stream: TcpStream, status: u16, heard: &Sender<Heard>) {
     let mut bytes = Vec::new();
     let (head, length) = loop {
         let mut piece = [0; 4096];
-        let read = stream.read(&mut piece).unwrap();
+        let Some(read) = came(&mut stream, &mut piece) else { return };
         bytes.extend_from_slice(&piece[..read]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, _)) = text.split_once("\r\n\r\n") {
@@ -55,13 +55,18 @@ fn take(mut stream: TcpStream, status: u16, heard: &Sender<Heard>) {
     };
     while bytes.len() < head.len() + 4 + length {
         let mut piece = [0; 4096];
-        let read = stream.read(&mut piece).unwrap();
+        let Some(read) = came(&mut stream, &mut piece) else { return };
         bytes.extend_from_slice(&piece[..read]);
     }
     let body = String::from_utf8(bytes[head.len() + 4..].to_vec()).unwrap();
     let _ = heard.send((header(&head, "rollcall-signature"), body));
     // The sender may have what it needs before all is read.
     let _ = write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+}
+
+/// Bytes that came; `None` when the sender was killed half way.
+fn came(stream: &mut TcpStream, piece: &mut [u8]) -> Option<usize> {
+    stream.read(piece).ok().filter(|read| *read > 0)
 }
 
 fn header(head: &str, name: &str) -> String {

@@ -28,7 +28,7 @@ pub enum ExportError {
 }
 
 /// A document that is to be copied: from, to.
-type Copy = (String, String);
+type Copying = (String, String);
 
 /// What is to be copied to keys of the store.
 #[must_use]
@@ -61,7 +61,7 @@ fn named(
 }
 
 /// Every document to the submitter's own place, when there is one.
-fn outputs(from: &str, spec: &JobSpec, result: &StoredResult) -> Vec<Copy> {
+fn outputs(from: &str, spec: &JobSpec, result: &StoredResult) -> Vec<Copying> {
     let Some(place) = &spec.output else { return Vec::new() };
     let place = place.trim_end_matches('/');
     let names = result.documents.iter().map(|document| &document.name);
@@ -112,7 +112,7 @@ async fn carry_out(
     store: &impl JobStore,
     objects: &impl ObjectStore,
     job: crate::job::id::JobId,
-    (inside, outside): (&[Copy], &[Copy]),
+    (inside, outside): (&[Copying], &[Copying]),
     cache: Option<CacheKey>,
 ) -> Result<(), ExportError> {
     for (from, to) in inside {

@@ -102,3 +102,20 @@ fn silent(rung: StoreResult<Option<BrokerError>>) -> Option<FleetError> {
 pub fn is_over(record: &JobRecord) -> bool {
     record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use common::port::job_store::JobStoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_bell_that_fails_is_told_and_fails_nothing() {
+        let endpoint = || "redis://h:1".to_owned();
+        let away = || JobStoreError::Unavailable { endpoint: endpoint(), detail: String::new() };
+        assert!(matches!(silent(Err(away())), Some(FleetError::Unreachable { .. })));
+        let refused = BrokerError::Refused { endpoint: endpoint(), detail: String::new() };
+        assert!(matches!(silent(Ok(Some(refused))), Some(FleetError::Refused { .. })));
+        assert!(silent(Ok(None)).is_none());
+    }
+}

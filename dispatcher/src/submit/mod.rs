@@ -4,6 +4,7 @@
 //! bundles. Then recordings are uploaded and recorded a few at a time, and each batch's bells are published.
 
 pub mod bundle;
+mod check;
 pub mod enroll;
 pub mod error;
 pub mod gather;
@@ -14,9 +15,7 @@ pub mod upload;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::adapter::s3::S3Location;
 use common::adapter::store::UrlStore;
-use common::adapter::web::{self, Audience};
 use common::clock::Clock;
 use common::fleet::{export, voices};
 use common::job::digest::ContentDigest;
@@ -26,9 +25,8 @@ use common::job::spec::{CacheKey, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_
 use common::object_key;
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
-use common::port::object_store::KEY_BYTES_MAX;
 use common::random::Random;
-use common::reach::{Place, Reach};
+use common::reach::Reach;
 use common::speech::transcript;
 use common::telemetry::{TRACED, spans};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -39,6 +37,8 @@ use crate::command::error::FleetError;
 use crate::relay;
 use crate::wire::request::{JobRequest, Wishes};
 
+pub use check::check;
+
 use error::SubmitError;
 use gather::{Found, Gatherer, RECORDINGS_MAX};
 
@@ -46,8 +46,6 @@ use gather::{Found, Gatherer, RECORDINGS_MAX};
 const AT_ONCE: usize = 4;
 /// Recordings after which bells are rung.
 const BATCH: usize = 64;
-/// Room for what is put behind an output's prefix: the job's id, a `/`, and the longest name of a document.
-const OUTPUT_NAME_BYTES: usize = 100;
 /// The tag that keeps the name of an uploaded file, unless the submitter uses it.
 pub const FILE_TAG: &str = "file";
 
@@ -195,56 +193,6 @@ async fn known(
     let name = bundle.split_once('@').map_or(bundle.as_str(), |(name, _)| name);
     let (listed, _) = voices::listed(objects, name).await.map_err(FleetError::of_store)?;
     Ok(Some(Known { voices: voices::digest(&listed), bundle }))
-}
-
-/// What can be refused without looking anything up.
-///
-/// # Errors
-/// The first wish that cannot be granted.
-pub fn check(wishes: &Wishes, terms: &Terms) -> Result<(), SubmitError> {
-    // A specification with another recording has the same bounds.
-    wishes.spec(SourceRef::at("s3://bucket/key"), None)?;
-    if let Some(key) = &wishes.idempotency_key {
-        Idempotency::new(key)?;
-    }
-    if let Some(uri) = wishes.bundle.iter().find(|bundle| bundle.contains('/'))
-        && matches!(terms.reach.place(uri), Place::Web | Place::Outside)
-    {
-        return Err(SubmitError::NotAllowed { uri: uri.clone() });
-    }
-    wishes.output.iter().try_for_each(|uri| check_output(uri, &terms.reach))?;
-    wishes.callback_url.iter().try_for_each(|url| check_callback(url, terms))
-}
-
-/// Whether documents may be copied below an address: S3 alone, and nothing that has a meaning of its own.
-fn check_output(uri: &str, reach: &Reach) -> Result<(), SubmitError> {
-    let not_allowed = || SubmitError::NotAllowed { uri: uri.to_owned() };
-    if !uri.starts_with("s3://") || !reach.store().to_string().starts_with("s3://") {
-        return Err(not_allowed());
-    }
-    match reach.place(uri) {
-        Place::Store(key) if object_key::is_reserved(key) => {
-            return Err(SubmitError::Reserved { uri: uri.to_owned() });
-        }
-        Place::Store(_) | Place::Allowed => {}
-        Place::Web | Place::Outside => return Err(not_allowed()),
-    }
-    let location: Result<S3Location, _> = uri.parse();
-    let room = |location: &S3Location| location.prefix().len() + OUTPUT_NAME_BYTES <= KEY_BYTES_MAX;
-    if location.as_ref().is_ok_and(room) { Ok(()) } else { Err(SubmitError::Output { uri: uri.to_owned() }) }
-}
-
-/// Whether a webhook can ever reach an address.
-fn check_callback(url: &str, terms: &Terms) -> Result<(), SubmitError> {
-    if !terms.signs_webhooks {
-        return Err(SubmitError::NoWebhookSecret { url: url.to_owned() });
-    }
-    let audience = match terms.reach.place(url) {
-        Place::Allowed => Audience::Allowed,
-        Place::Store(_) | Place::Web | Place::Outside => Audience::Public,
-    };
-    let refused = |source| SubmitError::Callback { url: url.to_owned(), source };
-    web::target(url, audience).and_then(|uri| web::may_be_asked(&uri, audience)).map_err(refused)
 }
 
 /// Finds every recording, and reads and uploads the transcripts.

@@ -194,3 +194,24 @@ async fn a_transcript_is_read_and_uploaded() {
     let error = bench.one(folder.to_str().unwrap(), wishes).await.unwrap_err();
     assert!(matches!(error, SubmitError::TranscriptForMany { recordings: 2 }), "{error}");
 }
+
+#[tokio::test]
+async fn an_upload_that_is_named_begins_its_time_anew() {
+    let bench = Bench::new().await;
+    let srt = bench.file("t.srt", "1\n00:00:00,000 --> 00:00:01,000\nHello\n");
+    let wishes = |transcript: String| Wishes { transcript: Some(transcript), ..Wishes::default() };
+    let first = record(bench.one(&bench.file("a.wav", "a"), wishes(srt)).await.unwrap());
+    let uris = [first.spec.audio.uri, first.spec.options.transcript.unwrap().uri];
+    let files = uris.clone().map(|uri| PathBuf::from(uri.strip_prefix("file://").unwrap()));
+    let now = std::time::UNIX_EPOCH + Duration::from_millis(bench.clock.now().as_millis());
+    let day = Duration::from_secs(24 * 3600);
+    for file in &files {
+        std::fs::File::options().write(true).open(file).unwrap().set_modified(now - 6 * day).unwrap();
+    }
+    let again = record(bench.one(&uris[0], wishes(uris[1].clone())).await.unwrap());
+    assert_eq!((again.spec.audio.uri, again.spec.audio.sha256), (uris[0].clone(), first.spec.audio.sha256));
+    for file in &files {
+        let used = std::fs::metadata(file).unwrap().modified().unwrap();
+        assert!(used > now - day, "{}", file.display());
+    }
+}

@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use common::job::id::JobId;
@@ -80,14 +82,19 @@ pub async fn result(
     if has_it(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [etag(&tag), cached]).into_response());
     }
-    let body = match origin {
+    let (body, bytes) = match origin {
         Origin::Stored(key) => stored(&service, job, &key).await?,
-        Origin::Rendered(key) => Body::from(rendered(&service, record, &key, format).await?),
+        Origin::Rendered(key) => {
+            let bytes = rendered(&service, record, &key, format).await?;
+            let length = bytes.len() as u64;
+            (Body::from(bytes), length)
+        }
     };
     let headers = [
         etag(&tag),
         cached,
         (CONTENT_TYPE, media_type(format).to_owned()),
+        (CONTENT_LENGTH, bytes.to_string()),
         (CONTENT_DISPOSITION, format!("inline; filename=\"{job}.{}\"", format.as_str())),
         // The page holds what others said and named: it runs on its own, without this site's rights.
         (CONTENT_SECURITY_POLICY, "sandbox allow-scripts".to_owned()),
@@ -95,10 +102,10 @@ pub async fn result(
     Ok((headers, body).into_response())
 }
 
-/// A document as it is stored, on its way as it comes.
-async fn stored(service: &Service, job: JobId, key: &str) -> Result<Body, Problem> {
+/// A document as it is stored, on its way as it comes, and its length.
+async fn stored(service: &Service, job: JobId, key: &str) -> Result<(Body, u64), Problem> {
     let object = service.objects.get(key, ByteRange::ALL).await.map_err(|error| unread(job, error))?;
-    Ok(streamed(object.body))
+    Ok((streamed(object.body), object.info.bytes))
 }
 
 /// A document that is made here: few at a time, since each is held whole, and where it does not hold up other requests.
