@@ -274,6 +274,7 @@ async fn what_must_not_be_reached_is_refused() {
         "/v1/jobs/%ff",
         "/v1/jobs/%ff/result",
         "/v1/jobs/%ff/audio",
+        "/v1/jobs/%ff/events",
         "/v1/jobs/00000000-0000-7000-8000-000000000000",
     ] {
         let answer = server.get(path);

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::record;
+use super::{JobText, record};
 use crate::command::jobs::is_over;
 use crate::http::problem::{Problem, ProblemDocument, away};
 use crate::http::service::Service;
@@ -54,7 +54,7 @@ enum Next {
     (status = 404, description = "No such job", body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, description = "Too many streams", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub async fn events(State(service): State<Service>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn events(State(service): State<Service>, JobText(id): JobText) -> Result<Response, Problem> {
     let first = record(&service, &id).await?;
     let slot = slot(&service)?;
     let until = Instant::now() + STREAM_LASTS;
