@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::job::failure::FailureClass;
+use crate::job::id::JobId;
 use crate::job::lease::LeaseKey;
 use crate::job::record::{JobRecord, StoredResult};
 use crate::job::spec::{CacheKey, JobKind, JobSpec};
@@ -40,12 +41,7 @@ pub fn copies(record: &JobRecord) -> Vec<(String, String)> {
 }
 
 /// Every document to its stable key, and a voice that was learnt to its own.
-fn named(
-    from: &str,
-    job: crate::job::id::JobId,
-    spec: &JobSpec,
-    result: &StoredResult,
-) -> Vec<(String, String)> {
+fn named(from: &str, job: JobId, spec: &JobSpec, result: &StoredResult) -> Vec<(String, String)> {
     let names = result.documents.iter().map(|document| &document.name);
     let mut copies: Vec<_> =
         names.map(|name| (format!("{from}{name}"), object_key::document(job, name))).collect();
@@ -111,7 +107,7 @@ pub async fn from_record(
 async fn carry_out(
     store: &impl JobStore,
     objects: &impl ObjectStore,
-    job: crate::job::id::JobId,
+    job: JobId,
     (inside, outside): (&[Copying], &[Copying]),
     cache: Option<CacheKey>,
 ) -> Result<(), ExportError> {
@@ -155,7 +151,6 @@ pub async fn pass(
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::job::id::JobId;
     use crate::job::record::Document;
     use crate::job::spec::{ContentDigest, SourceRef};
 
