@@ -167,3 +167,15 @@ async fn without_certificates_no_webhook_is_promised() {
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("no certificates") && ran.err.contains("ca-certificates"), "{}", ran.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_certificates_reaches_a_store_that_is_not_encrypted() {
+    let fleet = Fleet::new(Queue::Redis).await;
+    fleet.file("a.wav", "a");
+    let none = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let ran = fleet.run_with("submit a.wav", &none, "").await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let https = [none[0], none[1], ("AWS_ENDPOINT_URL_S3", "https://127.0.0.1:9")];
+    let ran = fleet.run_with("submit a.wav", &https, "").await;
+    assert!(ran.code == 3 && ran.err.contains("the object store does not answer"), "{}: {}", ran.code, ran.err);
+}

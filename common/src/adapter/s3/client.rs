@@ -10,6 +10,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::config::{Credentials, Region, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls;
 
@@ -109,11 +110,22 @@ impl Said {
     }
 }
 
-pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
+/// Where requests go out.
+fn http_client() -> SharedHttpClient {
+    let builder = aws_smithy_http_client::Builder::new();
+    // Without any certificate the library would end the process, also where nothing is encrypted.
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        tracing::warn!(
+            "this machine has no certificates (package ca-certificates): https:// stores cannot be reached"
+        );
+        return builder.build_http();
+    }
     // Named, because the library's own default would bring another TLS.
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
+    builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+}
+
+pub(super) async fn client(access: &S3Access, options: &S3Options) -> Client {
+    let http = http_client();
     let environment = |name: &str| std::env::var(name).ok();
     let (said_endpoint, said_region) = (Said::by(ENDPOINTS, environment), Said::by(REGIONS, environment));
     let endpoint = access.endpoint.clone().or_else(|| said_endpoint.value());
