@@ -177,5 +177,10 @@ async fn a_machine_without_certificates_reaches_a_store_that_is_not_encrypted() 
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let https = [none[0], none[1], ("AWS_ENDPOINT_URL_S3", "https://127.0.0.1:9")];
     let ran = fleet.run_with("submit a.wav", &https, "").await;
-    assert!(ran.code == 3 && ran.err.contains("the object store does not answer"), "{}: {}", ran.code, ran.err);
+    assert!(
+        ran.code == 3 && ran.err.contains("the object store does not answer"),
+        "{}: {}",
+        ran.code,
+        ran.err
+    );
 }
