@@ -223,6 +223,8 @@ def many(page: Dashboard, fleet: Fleet, checks: Checks, worker: subprocess.Popen
         pages.append(page.run("document.querySelector('#jobs-table tbody a').hash"))
     checks.that(page.text("#page-number") == "Page 3" and len(set(pages)) == 3, "pages are not turned")
     page.press_on("#newer")
+    # The pages are of unlike height, so the button is elsewhere once the next one is there.
+    page.wait_for("document.getElementById('page-number').textContent === 'Page 2' && document.querySelector('#jobs-table tbody a').hash === " + json.dumps(pages[1]))
     page.press_on("#newer")
     page.wait_for(f"document.getElementById('page-number').textContent === 'Page 1' && document.getElementById('newer').disabled")
     page.run("document.getElementById('older').click(); document.getElementById('older').click()")

@@ -70,7 +70,16 @@ impl Findings {
 
     fn add(&mut self, good: bool, line: &str) {
         self.good &= good;
-        writeln!(self.text, "{}  {line}", if good { "ok    " } else { "FAILED" }).expect("writing to memory");
+        self.line(if good { "ok    " } else { "FAILED" }, line);
+    }
+
+    /// What breaks no bound and proves nothing.
+    fn note(&mut self, line: &str) {
+        self.line("      ", line);
+    }
+
+    fn line(&mut self, mark: &str, line: &str) {
+        writeln!(self.text, "{mark}  {line}").expect("writing to memory");
     }
 }
 
@@ -141,8 +150,7 @@ impl Bench {
             let m = &self.bundle.manifest;
             let window = m.segmentation.window_samples as usize;
             if samples.len() < window {
-                writeln!(findings.text, "        {name}: shorter than a chunk, not compared")
-                    .expect("writing to memory");
+                findings.note(&format!("{name}: shorter than a chunk, not compared"));
                 continue;
             }
             self.features(&mut card, &samples, &name, &mut findings)?;
