@@ -65,7 +65,7 @@ async fn a_worker_counts_what_it_does_and_says_whether_it_is_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_collector_holds_no_job_up_and_what_it_misses_is_counted() {
-    const JOBS: usize = 900;
+    const JOBS: usize = 2_000;
     let fleet = Fleet::start(Queue::Redis).await;
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
@@ -85,8 +85,8 @@ async fn a_dead_collector_holds_no_job_up_and_what_it_misses_is_counted() {
     let page = get(address, "/metrics").unwrap();
     let spans =
         |outcome: &str| value(&page, &format!("rollcall_spans_total{{outcome=\"{outcome}\"}}")).unwrap();
-    // Seven spans a job, more than may wait; how many of the rest are on their way depends on the machine.
-    assert!(spans("dropped") > 0.0, "{page}");
+    // Seven spans a job: 14,000, of which 4,096 may wait and 512 go every five seconds, so that a minute and more may pass.
+    assert!(spans("dropped") > 1000.0, "{page}");
     assert_eq!(spans("sent"), 0.0);
     assert!(wait_until(Duration::from_secs(20), || {
         let page = get(address, "/metrics").unwrap();
