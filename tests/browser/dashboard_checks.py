@@ -134,7 +134,7 @@ def tried_again(page: Dashboard, fleet: Fleet, checks: Checks, letter: str) -> N
     until = time.monotonic() + 30
     while fleet.record(letter)["token"] == token and time.monotonic() < until:
         page.settle()
-    checks.that(fleet.record(letter)["token"] > token, "the dead letter was not tried again")
+    checks.that(fleet.record(letter)["token"] > token, f"the dead letter was not tried again: {page.text('#notice')!r}, {page.text(letter_of(letter))!r}")
 
 
 def asks_to_stay(page: Dashboard) -> bool:

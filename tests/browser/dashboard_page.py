@@ -85,12 +85,23 @@ class Dashboard(Chromium):
         return self.run(f"[...document.querySelectorAll({json.dumps(selector)})].some((e) => e.checkVisibility())")
 
     def press_on(self, selector: str) -> None:
-        """A click with the pointer on the middle of what is seen of it."""
-        place = self.run(
-            f"(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility());"
-            " e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+        """A click with the pointer on the middle of what is seen of it, once it stays there; it is what takes the click."""
+        self.run(
+            f"window.aim = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility()); window.hit = null;"
+            " aim.scrollIntoView({block: 'center', behavior: 'instant'});"
+            " document.addEventListener('click', (event) => { window.hit = event.target; }, {capture: true, once: true});"
         )
-        self.click(*place)
+        place = "(() => { const b = window.aim.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+        before, until = None, time.monotonic() + 20
+        while (now := self.run(place)) != before:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{selector} does not stay where it is")
+            self.hover(*now)
+            before = now
+        self.click(*before)
+        struck = self.run("window.hit !== null && window.aim.contains(window.hit) ? null : String(window.hit?.outerHTML).slice(0, 200)")
+        if struck is not None:
+            raise RuntimeError(f"the click on {selector} fell on {struck}")
 
     def type(self, selector: str, text: str) -> None:
         self.press_on(selector)

@@ -60,7 +60,8 @@ function drawChart() {
   const wide = plot.clientWidth, high = plot.clientHeight;
   if (wide < 60 || high < 60) return;
   const end = latest ? latest.time : serverTime(), start = end - span;
-  const inside = points.filter((point) => point.time >= start && (!latest || point.time < latest.time));
+  // Points less than a second apart have the same words, and an arrow key would seem to do nothing.
+  const inside = points.filter((point) => point.time >= start && (!latest || latest.time - point.time >= 1000));
   shownPoints = latest ? [...inside, latest] : inside;
   const most = roundUp(Math.max(0, ...shownPoints.map((point) => Math.max(point.high + point.normal + point.low, point.running))));
   const x = (time) => EDGE.left + ((time - start) / span) * (wide - EDGE.left - EDGE.right);

@@ -1,8 +1,12 @@
 // Tables whose rows stay the same elements while what they show changes: focus, selection and reading place survive.
 // Roles are spelled out because on a narrow screen rows become cards, which takes the tables' own meaning away; there each
-// cell shows, and says, its column's name. Under a pointer or a focus that was moved lately, rows change but neither come nor
-// go: what somebody is about to press stays where it is.
+// cell shows, and says, its column's name. While a pointer or a focus that was moved lately is in any of the tables, rows
+// change but neither come nor go in all of them, since they stand one above the other: what somebody is about to press stays
+// where it is.
 const HOLD_MS = 8000;
+const bodies = [], releases = [];
+let used = -Infinity;
+const inUse = () => performance.now() - used < HOLD_MS && bodies.some((body) => body.matches(':hover') || body.contains(document.activeElement));
 function table(target, columns, make) {
   const head = element('tr', { role: 'row' });
   for (const { title, quiet, numeric } of columns) {
@@ -13,8 +17,7 @@ function table(target, columns, make) {
   const body = element('tbody', { role: 'rowgroup' });
   target.append(element('thead', { role: 'rowgroup' }, head), body);
   const rows = new Map();
-  let held = null, used = -Infinity, timer = 0;
-  const inUse = () => performance.now() - used < HOLD_MS && (body.matches(':hover') || body.contains(document.activeElement));
+  let held = null, timer = 0;
 
   function place(items) {
     const kept = new Set(items.map((item) => item.id));
@@ -54,8 +57,10 @@ function table(target, columns, make) {
   for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
     body.addEventListener(name, () => { used = performance.now(); });
   }
+  bodies.push(body);
+  releases.push(release);
   // Where pointer or focus goes is known a moment later.
-  for (const name of ['pointerleave', 'focusout']) body.addEventListener(name, () => setTimeout(release));
+  for (const name of ['pointerleave', 'focusout']) body.addEventListener(name, () => setTimeout(() => releases.forEach((of) => of())));
   return {
     // Shows these items, in this order; `now` says that somebody asked for them.
     show(items, now = false) {
