@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::port::broker::Broker as _;
 
 use load::Load;
 use monkey::Monkey;
@@ -67,9 +66,6 @@ struct Chaos {
 /// How long the fleet gets after the last fault: several leases, bells and retries.
 const CALM: Duration = Duration::from_secs(180);
 
-/// Longer than RabbitMQ is taken to need until the names of new quorum queues are on its disk; it does not say when they are.
-const NAMES_SAVED: Duration = Duration::from_secs(3);
-
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let good = match Cli::parse().what {
@@ -81,13 +77,6 @@ fn main() -> ExitCode {
         }
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Waits until the queues are there for good. A RabbitMQ (3.10) that was killed as quorum queues were declared for the first time
-/// left them without a leader for ever, which only an operator mends (`deploy/runbook/RollcallOutboxStuck.md`).
-async fn settle_queues(world: &World) {
-    world.deployment.broker().unwrap().assert_topology().await.unwrap();
-    tokio::time::sleep(NAMES_SAVED).await;
 }
 
 async fn chaos(options: &Chaos) -> bool {
@@ -102,7 +91,6 @@ async fn chaos(options: &Chaos) -> bool {
     };
     let world = World::start(&options_of_world).await;
     let load = Load::plan(&world, options.jobs, options.seed).await;
-    settle_queues(&world).await;
     let spread = Duration::from_secs(options.seconds).mul_f64(0.85);
     let (calls, deployment) = (load.clone(), world.deployment.clone());
     let submitting = tokio::spawn(async move { calls.submit(&deployment, spread).await });

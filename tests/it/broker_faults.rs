@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::broker::{namespace, redis_streams};
 
 /// Host and port of an address.
-fn address(url: &str) -> SocketAddr {
+pub fn address(url: &str) -> SocketAddr {
     let rest = url.split_once("://").unwrap().1;
     rest.rsplit_once('@').map_or(rest, |(_, host)| host).split('/').next().unwrap().parse().unwrap()
 }
 
 /// The same address by way of a proxy.
-fn by_way_of(url: &str, proxy: &Proxy) -> String {
+pub fn by_way_of(url: &str, proxy: &Proxy) -> String {
     url.replace(&address(url).to_string(), &proxy.address().to_string())
 }
 

@@ -6,6 +6,7 @@ mod broker_faults;
 mod deploy;
 mod local_fleet;
 mod object_store;
+mod queue_away;
 mod s3_faults;
 mod telemetry;
 mod worker_faults;

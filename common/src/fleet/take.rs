@@ -1,15 +1,17 @@
-//! From a notice to a lease.
+//! From a notice to a lease; or to a lease without one.
 
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::job::id::JobId;
+use crate::job::lane::Lane;
 use crate::job::lease::{Lease, Nonce};
 use crate::job::notice::{JobNotice, NoticeError};
 use crate::job::spec::JobSpec;
 use crate::job::transition::Transition;
 use crate::job::worker::WorkerId;
 use crate::port::broker::Delivery;
-use crate::port::job_store::{AcquireRequest, Acquired, JobStore, JobStoreError, Unready};
+use crate::port::job_store::{AcquireRequest, Acquired, JobStore, JobStoreError, StoreResult, Unready};
 
 /// Times that an unanswered request for a lease is put before the notice is handed back. Each is already bounded and
 /// repeated by the adapter.
@@ -58,39 +60,75 @@ pub async fn take(
             return Taken::Malformed(error);
         }
     };
+    let answer = ask(store, notice.job, asker, nonce, clock).await;
+    match &answer {
+        Ok(_) => forget(delivery).await,
+        // Should this fail, the broker gives the notice to somebody else once the connection is gone.
+        Err(_) => drop(delivery.hand_back().await),
+    }
+    taken(store, answer, clock).await
+}
+
+/// How long a job waits before a worker with room takes it without a notice: longer than any that the broker delivers to
+/// somebody with room, and than a relay or a rescuer takes to ring.
+pub const UNHEARD: Duration = Duration::from_secs(10);
+
+/// A job of these lanes that waits though the caller has room and hears no notice of it: the broker is away, or takes notices
+/// and gives none, or somebody who stands still holds the notice. Others are told of it only when whoever asked has had the
+/// time to take it.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn unheard(store: &impl JobStore, lanes: &[Lane]) -> StoreResult<Option<JobId>> {
+    store.claim_unheard(lanes, UNHEARD, UNHEARD).await
+}
+
+/// Asks for a job of which there was no notice. The lease decides who has a job, however it was heard of, so this is as safe
+/// as [`take`]; a notice that comes afterwards finds the job taken.
+pub async fn take_unheard(
+    store: &impl JobStore,
+    job: JobId,
+    asker: &Asker,
+    nonce: Nonce,
+    clock: &impl Clock,
+) -> Taken {
+    let answer = ask(store, job, asker, nonce, clock).await;
+    taken(store, answer, clock).await
+}
+
+async fn ask(
+    store: &impl JobStore,
+    job: JobId,
+    asker: &Asker,
+    nonce: Nonce,
+    clock: &impl Clock,
+) -> StoreResult<Acquired> {
     let request = AcquireRequest {
-        job: notice.job,
+        job,
         worker: asker.worker.clone(),
         nonce,
         lasts: asker.lasts,
         called_at: clock.monotonic(),
     };
     let mut asks = 1;
-    let answer = loop {
+    loop {
         match store.acquire(request.clone()).await {
             Err(error) if error.is_transient() && asks < ASKS_MAX => asks += 1,
-            answer => break answer,
+            answer => return answer,
         }
-    };
+    }
+}
+
+async fn taken(store: &impl JobStore, answer: StoreResult<Acquired>, clock: &impl Clock) -> Taken {
     match answer {
+        Ok(Acquired::Granted(lease)) if lease.is_held(clock.monotonic()) => Taken::Held(lease),
         Ok(Acquired::Granted(lease)) => {
-            forget(delivery).await;
-            if lease.is_held(clock.monotonic()) {
-                return Taken::Held(lease);
-            }
             // Late but not yet ended by rescue, it can be given back free of charge. Should this fail, rescue ends it.
             let _ = store.settle(*lease.key(), Transition::interrupt()).await;
             Taken::TooLate
         }
-        Ok(Acquired::Refused(why)) => {
-            forget(delivery).await;
-            Taken::Nothing(why)
-        }
-        Err(error) => {
-            // Should this fail, the broker gives the notice to somebody else once the connection is gone.
-            let _ = delivery.hand_back().await;
-            Taken::Unanswered(error)
-        }
+        Ok(Acquired::Refused(why)) => Taken::Nothing(why),
+        Err(error) => Taken::Unanswered(error),
     }
 }
 

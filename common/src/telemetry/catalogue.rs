@@ -140,6 +140,12 @@ pub const RELAYED: Metric = counter(
     &["outcome"],
     "Notices given to the queue, by whether it confirmed them.",
 );
+/// Jobs leased without a notice.
+pub const UNHEARD: Metric = counter(
+    "rollcall_unheard_jobs_total",
+    &[],
+    "Jobs that a worker with room took though the queue gave no notice of them.",
+);
 /// Leases that ran out.
 pub const EXPIRED: Metric = counter(
     "rollcall_expired_leases_total",
@@ -281,6 +287,7 @@ pub const ALL: &[Metric] = &[
     HTTP_REQUESTS,
     HTTP_DURATION,
     RELAYED,
+    UNHEARD,
     EXPIRED,
     RUNG,
     WORKER_JOBS,

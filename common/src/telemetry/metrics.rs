@@ -128,6 +128,11 @@ pub fn relayed(pass: &Relayed) {
     }
 }
 
+/// A job was leased of which the queue gave no notice.
+pub fn unheard() {
+    counter!(names::UNHEARD.name).increment(1);
+}
+
 /// A pass of a rescuer.
 pub fn rescued(pass: &Rescued) {
     counter!(names::EXPIRED.name).increment(pass.ended as u64);
@@ -218,6 +223,7 @@ mod tests {
 
         http_request("/v1/jobs/{id}", 200, Duration::from_millis(3));
         relayed(&Relayed { published: 2, unconfirmed: 1, error: None });
+        unheard();
         rescued(&Rescued { ended: 1, rung: 2, ..Rescued::default() });
         slots(4);
         leased(Some(Duration::from_millis(20)));
@@ -237,6 +243,7 @@ mod tests {
             "rollcall_http_requests_total{route=\"/v1/jobs/{id}\",status=\"200\"} 1",
             "rollcall_http_request_duration_seconds_bucket{route=\"/v1/jobs/{id}\",le=\"0.005\"} 1",
             "rollcall_relayed_notices_total{outcome=\"confirmed\"} 2",
+            "rollcall_unheard_jobs_total 1",
             "rollcall_expired_leases_total 1",
             "rollcall_worker_slots 4",
             "rollcall_worker_jobs 1",

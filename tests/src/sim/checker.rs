@@ -98,6 +98,8 @@ pub struct Coverage {
     pub retried: u64,
     /// Bells rung again.
     pub rung: u64,
+    /// Jobs of which a worker was told that no notice came.
+    pub unheard: u64,
     /// Exports by rescue.
     pub exports_rescued: u64,
     /// Folders of lost attempts that were emptied.
@@ -107,7 +109,7 @@ pub struct Coverage {
 impl Coverage {
     /// Every count with its name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 13] {
+    pub fn counts(&self) -> [(&'static str, u64); 14] {
         [
             ("completed", self.completed),
             ("discarded", self.discarded),
@@ -120,6 +122,7 @@ impl Coverage {
             ("settled_again", self.settled_again),
             ("retried", self.retried),
             ("rung", self.rung),
+            ("unheard", self.unheard),
             ("exports_rescued", self.exports_rescued),
             ("swept", self.swept),
         ]

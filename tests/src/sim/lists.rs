@@ -3,7 +3,7 @@
 //! Each stands here with the defect that it shows. When a change of the use cases moves effects so that a list shows
 //! nothing any more, `ROLLCALL_SIM_SHRINK=1` prints a new one for each planted defect.
 
-use super::plan::{Attempt, JobPlan, Op, Plan};
+use super::plan::{Attempt, Hearing, JobPlan, Op, Plan};
 use super::planted::Planted;
 
 fn job(at_ms: u64, lane: usize, stage_ms: u64, attempts: &[Attempt], tries_max: u32) -> JobPlan {
@@ -22,6 +22,7 @@ pub fn all() -> Vec<(&'static str, Plan)> {
                 schedule: 7_160_474_558_713_491_508,
                 workers: 2,
                 slots: 2,
+                hearing: Hearing::Broker,
                 jobs: vec![job(9386, 0, 50, &[Deadly, Good], 4), job(1967, 2, 2000, &[Good], 4)],
                 ops: vec![
                     (0, Op::FreezeAfter(1000)),
@@ -40,6 +41,7 @@ pub fn all() -> Vec<(&'static str, Plan)> {
                 schedule: 15_076_011_453_538_380_893,
                 workers: 3,
                 slots: 2,
+                hearing: Hearing::Broker,
                 jobs: vec![
                     job(9690, 1, 40_000, &[Retryable, Good], 2),
                     job(398, 2, 50, &[Good], 2),
@@ -65,6 +67,7 @@ pub fn all() -> Vec<(&'static str, Plan)> {
                 schedule: 13_590_801_686_171_149_679,
                 workers: 1,
                 slots: 2,
+                hearing: Hearing::Broker,
                 jobs: vec![
                     JobPlan { delay_ms: 10_437, ..job(9684, 1, 40_000, &[Good], 3) },
                     job(5255, 0, 12_000, &[Good], 2),
@@ -87,6 +90,7 @@ pub fn all() -> Vec<(&'static str, Plan)> {
                 schedule: 5_091_879_769_981_517_896,
                 workers: 1,
                 slots: 1,
+                hearing: Hearing::Broker,
                 jobs: vec![
                     job(4747, 2, 0, &[Deadly, Good], 4),
                     job(4726, 0, 0, &[Good], 4),

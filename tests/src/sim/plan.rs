@@ -38,6 +38,17 @@ pub enum Op {
     Stop(usize),
 }
 
+/// From where workers hear of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// From the broker.
+    Broker,
+    /// From the broker, and from the job store while they have nothing to do.
+    Both,
+    /// The broker is away from the beginning to the end: from the job store.
+    Store,
+}
+
 /// What an attempt's work comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
@@ -77,6 +88,8 @@ pub struct Plan {
     pub workers: usize,
     /// Jobs that each works on at a time.
     pub slots: usize,
+    /// Where they hear of them.
+    pub hearing: Hearing,
     /// The jobs.
     pub jobs: Vec<JobPlan>,
     /// What strikes, by the number of the effect, ascending.
@@ -98,7 +111,8 @@ impl Plan {
             .collect();
         ops.sort_by_key(|(at, _)| *at);
         ops.dedup_by_key(|(at, _)| *at);
-        Self { schedule: dice.bits(), workers: 0, slots: 1, jobs, ops, planted: Planted::Nothing }
+        let (hearing, planted) = (Hearing::Broker, Planted::Nothing);
+        Self { schedule: dice.bits(), workers: 0, slots: 1, hearing, jobs, ops, planted }
     }
 
     /// The run of a seed.
@@ -118,7 +132,9 @@ impl Plan {
         ops.sort_by_key(|(at, _)| *at);
         ops.dedup_by_key(|(at, _)| *at);
         let slots = 1 + usize::try_from(dice.below(2)).expect("below two");
-        Self { schedule: dice.bits(), workers, slots, jobs, ops, planted: Planted::Nothing }
+        let schedule = dice.bits();
+        let hearing = *dice.pick(&[Hearing::Broker, Hearing::Broker, Hearing::Both, Hearing::Store]);
+        Self { schedule, workers, slots, hearing, jobs, ops, planted: Planted::Nothing }
     }
 }
 

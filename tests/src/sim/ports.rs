@@ -10,6 +10,7 @@ use common::port::broker::{Broker, BrokerError, BrokerHealth, Consumer, Delivery
 use common::port::object_store::content::Content;
 use common::port::object_store::{ByteRange, Object, ObjectInfo, ObjectStore, Page, PutOptions, StoreError};
 
+use super::plan::Hearing;
 use super::world::{Fate, World};
 
 /// A broker that loses, doubles and reorders.
@@ -42,6 +43,12 @@ fn accept(world: &World, lane: Lane, notice: &[u8], copies: usize) {
     world.crowd();
 }
 
+impl SimBroker {
+    fn is_away(&self) -> bool {
+        self.world.plan().hearing == Hearing::Store
+    }
+}
+
 impl Broker for SimBroker {
     type Consumer = SimConsumer;
 
@@ -52,6 +59,7 @@ impl Broker for SimBroker {
     async fn publish(&self, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
         let (world, notice) = (&self.world, notice.to_vec());
         match world.before().await {
+            _ if self.is_away() => return Err(unreachable()),
             Fate::Go | Fate::GoAndFreeze(_) => accept(world, lane, &notice, 1),
             Fate::Vanish => accept(world, lane, &notice, 0),
             Fate::Twice => accept(world, lane, &notice, 2),
@@ -79,6 +87,9 @@ impl Broker for SimBroker {
     }
 
     async fn ready(&self, lane: Lane) -> Result<u64, BrokerError> {
+        if self.is_away() {
+            return Err(unreachable());
+        }
         let counted = self.world.effect(move |world| world.lock().messages[lane.index()].len() as u64);
         counted.await.ok_or_else(unreachable)
     }

@@ -9,10 +9,11 @@ use common::clock::Clock;
 use common::fleet::keep::{Hold, KeepRules, Keeper, Next};
 use common::fleet::relay::{self, RelayRules};
 use common::fleet::rescue::{self, RescueRules};
-use common::fleet::take::{Asker, Taken, take};
+use common::fleet::take::{Asker, Taken, take, take_unheard, unheard};
 use common::fleet::trip::{End, Work, WorkError, trip};
 use common::fleet::{export, sweep};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
+use common::job::id::JobId;
 use common::job::lane::Lane;
 use common::job::lease::{Lease, Nonce};
 use common::job::record::{Document, StoredResult};
@@ -24,9 +25,9 @@ use common::port::job_store::{Inserted, JobStore, NewJob};
 use common::port::object_store::{ObjectStore, PutOptions};
 use common::random::Random;
 
-use super::plan::Attempt;
+use super::plan::{Attempt, Hearing};
 use super::planted::Planted;
-use super::ports::{SimBroker, SimObjects};
+use super::ports::{SimBroker, SimConsumer, SimDelivery, SimObjects};
 use super::run::{job_id, job_index};
 use super::store::SimStore;
 use super::world::{OwnClock, RELAY_BATCH, World};
@@ -144,14 +145,24 @@ async fn work(seat: Seat, number: usize) {
     }
 }
 
-/// One place for a job: a notice, a lease, a trip, and again, until the worker is told to stop.
+/// What a slot hears of a job from.
+enum Heard {
+    Notice(SimDelivery),
+    Nothing(JobId),
+}
+
+/// One place for a job: a notice or none, a lease, a trip, and again, until the worker is told to stop.
 async fn slot(seat: Seat, number: usize) {
     let asker = Asker { worker: seat.name.clone(), lasts: KeepRules::default().lasts };
     let Ok(mut consumer) = seat.broker.consume(&Lane::ALL).await else { return };
     loop {
-        let Some(delivery) = next_or_stop(&seat, &mut consumer, number).await else { return };
+        let Some(heard) = next_or_stop(&seat, &mut consumer, number).await else { return };
         let nonce = Nonce::new(seat.world.bytes());
-        match take(&seat.store, delivery, &asker, nonce, &seat.clock).await {
+        let taken = match heard {
+            Heard::Notice(delivery) => take(&seat.store, delivery, &asker, nonce, &seat.clock).await,
+            Heard::Nothing(job) => take_unheard(&seat.store, job, &asker, nonce, &seat.clock).await,
+        };
+        match taken {
             Taken::Held(lease) => hold(&seat, &lease, number).await,
             Taken::Unanswered(_) => seat.world.sleep_ms(1000).await,
             Taken::Nothing(_) | Taken::TooLate | Taken::Malformed(_) => {}
@@ -159,28 +170,32 @@ async fn slot(seat: Seat, number: usize) {
     }
 }
 
-async fn next_or_stop(
-    seat: &Seat,
-    consumer: &mut super::ports::SimConsumer,
-    number: usize,
-) -> Option<super::ports::SimDelivery> {
+async fn next_or_stop(seat: &Seat, consumer: &mut SimConsumer, number: usize) -> Option<Heard> {
     let mut next = pin!(consumer.next());
-    let mut tick = Box::pin(seat.world.sleep_ms(5000));
+    // Its waits are also those after which a slot notices that it is to stop.
+    let mut unheard = pin!(next_unheard(seat));
     poll_fn(|context| {
         if seat.world.lock().stops[number] {
             return Poll::Ready(None);
         }
         if let Poll::Ready(delivery) = next.as_mut().poll(context) {
-            return Poll::Ready(delivery.ok());
+            return Poll::Ready(delivery.ok().map(Heard::Notice));
         }
-        if tick.as_mut().poll(context).is_ready() {
-            tick = Box::pin(seat.world.sleep_ms(5000));
-            // Polled once, so that it asks to be woken.
-            let _ = tick.as_mut().poll(context);
-        }
-        Poll::Pending
+        unheard.as_mut().poll(context).map(|job| Some(Heard::Nothing(job)))
     })
     .await
+}
+
+/// A job of which no notice comes, in the runs in which workers ask for them.
+async fn next_unheard(seat: &Seat) -> JobId {
+    loop {
+        seat.world.sleep_ms(5000).await;
+        if seat.world.plan().hearing != Hearing::Broker
+            && let Ok(Some(job)) = unheard(&seat.store, &Lane::ALL).await
+        {
+            return job;
+        }
+    }
 }
 
 /// Works on a job while its lease is kept.

@@ -180,6 +180,21 @@ impl JobStore for SimStore {
         .await
     }
 
+    async fn claim_unheard(
+        &self,
+        lanes: &[Lane],
+        waited: Duration,
+        claim: Duration,
+    ) -> StoreResult<Option<JobId>> {
+        let lanes = lanes.to_vec();
+        self.look(move |world| {
+            let job = now(world.jobs.claim_unheard(&lanes, waited, claim));
+            world.lock().checker.coverage.unheard += u64::from(job.is_some());
+            job
+        })
+        .await
+    }
+
     async fn promote_due(&self, n: usize) -> StoreResult<usize> {
         self.call(move |world| (now(world.jobs.promote_due(n)), Call::Other)).await
     }

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock as _, Timestamp};
-use common::fleet::take::{Asker, Taken, take};
+use common::fleet::take::{Asker, Taken, take, take_unheard};
+use common::job::id::JobId;
 use common::job::lease::{Lease, Nonce};
 use common::job::spec::JobSpec;
-use common::port::broker::{Broker, BrokerError, Consumer};
+use common::port::broker::{Broker, BrokerError, Consumer, Delivery as _};
 use common::port::job_store::{JobStore, JobStoreError};
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
-use common::telemetry::spans;
+use common::telemetry::{metrics, spans};
 
 use super::craft::Craft;
 use super::errand::Floor;
 use super::phase::Phase;
 use super::troubles::Troubles;
+use super::unheard::Unheard;
 
 /// Wait after a server refused or did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,27 +35,35 @@ where
     let asker = Asker { worker: floor.worker.clone(), lasts: floor.rules.keep.lasts };
     let (mut queue, mut records) = (Troubles::of("queue"), Troubles::of("job store"));
     let Some(mut consumer) = consumer(&floor, &broker, &mut queue).await else { return };
+    let (store, clock) = (&floor.tools.store, &floor.tools.clock);
+    let mut unheard = Unheard::of(&floor.rules.lanes);
     loop {
         let turn = async {
             let seated = floor.seats.sit().await;
-            (seated, consumer.next().await)
+            (seated, hear(&mut consumer, &mut queue, &mut unheard, store).await)
         };
-        let (seated, delivery) = tokio::select! {
+        let (seated, heard) = tokio::select! {
             biased;
             () = floor.phases.reached(Phase::Draining) => break,
             turn = turn => turn,
         };
-        queue.outcome(delivery.as_ref().err());
-        let Ok(delivery) = delivery else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
         let nonce = Nonce::new(OsRandom.bytes());
-        let asked = floor.tools.clock.now();
+        let asked = clock.now();
+        let taken = match heard {
+            Heard::Notice(delivery) => take(store, delivery, &asker, nonce, clock).await,
+            Heard::Nothing(job) => {
+                let taken = take_unheard(store, job, &asker, nonce, clock).await;
+                if matches!(taken, Taken::Held(_)) {
+                    metrics::unheard();
+                    tracing::warn!(%job, "taken though the queue gave no notice of it");
+                }
+                taken
+            }
+        };
         let mut answered = Ok::<(), JobStoreError>(());
-        match take(&floor.tools.store, delivery, &asker, nonce, &floor.tools.clock).await {
+        match taken {
             Taken::Held(lease) => {
-                trace(&lease, asked, floor.tools.clock.now());
+                trace(&lease, asked, clock.now());
                 tokio::spawn(Arc::clone(&floor).errand(lease, seated));
             }
             Taken::Unanswered(error) => answered = Err(error),
@@ -67,6 +77,42 @@ where
         }
     }
     consumer.close().await;
+}
+
+/// What tells of a job.
+enum Heard<D> {
+    Notice(D),
+    /// The queue does not tell of it.
+    Nothing(JobId),
+}
+
+/// The next notice, or a job of which none comes. A queue that refuses is told of and asked again.
+async fn hear<C: Consumer>(
+    consumer: &mut C,
+    queue: &mut Troubles,
+    unheard: &mut Unheard,
+    store: &impl JobStore,
+) -> Heard<C::Delivery> {
+    if let Some(job) = unheard.passed_over(store).await {
+        return Heard::Nothing(job);
+    }
+    let notice = async {
+        loop {
+            let delivery = consumer.next().await;
+            queue.outcome(delivery.as_ref().err());
+            match delivery {
+                Ok(delivery) => return delivery,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    let delivery = tokio::select! {
+        biased;
+        delivery = notice => delivery,
+        job = unheard.next(store) => return Heard::Nothing(job),
+    };
+    unheard.heard(delivery.lane());
+    Heard::Notice(delivery)
 }
 
 /// The time that is over before anybody knew whose it was, as spans of the job's trace.

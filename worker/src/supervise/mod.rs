@@ -15,6 +15,7 @@ mod presence;
 pub use presence::host;
 mod seats;
 mod troubles;
+mod unheard;
 pub mod upkeep;
 mod watching;
 

@@ -103,6 +103,6 @@ pub async fn rescue(
 }
 
 /// Half to one and a half of a wait, so that workers which started together do not stay together.
-fn jittered(wait: Duration) -> Duration {
+pub(super) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + OsRandom.unit())
 }

@@ -296,6 +296,20 @@ impl JobStore for RedisJobStore {
         self.run(&self.scripts.delete_outbox, &args).await.map(drop)
     }
 
+    async fn claim_unheard(
+        &self,
+        lanes: &[Lane],
+        waited: Duration,
+        claim: Duration,
+    ) -> StoreResult<Option<JobId>> {
+        // In the order in which the script looks through them.
+        let lanes = Lane::ALL.iter().filter(|lane| lanes.contains(lane)).map(|lane| lane.as_str());
+        let (waited, claim) = (length(waited), length(claim));
+        let args: Vec<&str> = [waited.as_str(), &claim].into_iter().chain(lanes).collect();
+        let id: Option<String> = parse("job id", self.run(&self.scripts.claim_unheard, &args).await?)?;
+        id.map(|id| read_id(&id)).transpose()
+    }
+
     async fn promote_due(&self, n: usize) -> StoreResult<usize> {
         parse("promote", self.run(&self.scripts.promote, &[&n.to_string()]).await?)
     }

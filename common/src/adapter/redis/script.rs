@@ -33,6 +33,7 @@ scripts!(
     claim,
     claim_outbox,
     delete_outbox,
+    claim_unheard,
     delete_sweeps,
     deliveries,
     end_lease,

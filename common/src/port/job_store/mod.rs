@@ -142,6 +142,15 @@ pub trait JobStore: Clone + Send + Sync + 'static {
     /// Removes bells. To be called only once the broker has confirmed them.
     fn delete_outbox(&self, entries: &[OutboxEntry]) -> impl Future<Output = StoreResult<()>> + Send;
 
+    /// The longest waiting job, of the highest of these lanes first, that has been available for `waited` and of which nobody
+    /// else was told so within `claim`: what a worker with room asks for that hears of it from nobody.
+    fn claim_unheard(
+        &self,
+        lanes: &[Lane],
+        waited: Duration,
+        claim: Duration,
+    ) -> impl Future<Output = StoreResult<Option<JobId>>> + Send;
+
     /// Makes up to `n` scheduled and retryable jobs available that are due, each with its bell; gives how many.
     fn promote_due(&self, n: usize) -> impl Future<Output = StoreResult<usize>> + Send;
 

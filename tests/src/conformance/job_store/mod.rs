@@ -112,7 +112,7 @@ macro_rules! job_store_suite {
             a_lost_worker_costs_a_crash, an_extended_lease_is_not_ended, the_last_crash_discards,
             company_is_no_poison, a_failed_attempt_waits_and_counts, an_interruption_is_free,
             a_waiting_job_is_cancelled_at_once, a_running_job_is_cancelled_by_any_ending,
-            only_dead_and_cancelled_jobs_are_retried, bells_are_claimed_by_lane, a_claimed_bell_keeps_its_age,
+            only_dead_and_cancelled_jobs_are_retried, bells_are_claimed_by_lane, waiting_jobs_are_told_of, a_claimed_bell_keeps_its_age,
             idle_bells_are_dropped,
             lost_bells_are_rung_again, one_rescuer_has_the_turn, exports_are_left_over_once,
             webhooks_follow_the_end, a_late_answer_changes_no_newer_webhook, deliveries_are_remembered, keys_are_kept,

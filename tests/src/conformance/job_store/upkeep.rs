@@ -39,6 +39,35 @@ pub async fn bells_are_claimed_by_lane(bench: &impl Bench) {
     assert_eq!(store.status().await.unwrap().outbox(), 3);
 }
 
+/// Who hears of no job is told of those that wait, by lane, the oldest first, each to one asker at a time.
+pub async fn waiting_jobs_are_told_of(bench: &impl Bench) {
+    let store = bench.store(patient());
+    let ask = async |lanes: &[Lane], claim| store.claim_unheard(lanes, MOMENT * 2, claim).await.unwrap();
+    for (n, lane) in [(1, Lane::Low), (2, Lane::Normal), (3, Lane::Normal), (4, Lane::High)] {
+        insert(&store, in_lane(n, lane)).await;
+        bench.pass(&store, Duration::from_millis(2)).await;
+    }
+    let later = NewJob { delay: HOUR, ..in_lane(5, Lane::High) };
+    insert(&store, later).await;
+    assert_eq!(store.claim_unheard(&Lane::ALL, HOUR, HOUR).await.unwrap(), None);
+    bench.pass(&store, MOMENT * 3).await;
+    // In whichever order the lanes are named.
+    let lower = [Lane::Low, Lane::Normal];
+    for expected in [Some(id(2)), Some(id(3)), Some(id(1)), None] {
+        assert_eq!(ask(&lower, HOUR).await, expected);
+    }
+    assert_eq!(ask(&[], HOUR).await, None);
+    assert_eq!(ask(&Lane::ALL, MOMENT).await, Some(id(4)));
+    bench.pass(&store, MOMENT * 2).await;
+    assert_eq!((ask(&Lane::ALL, HOUR).await, ask(&Lane::ALL, HOUR).await), (Some(id(4)), None));
+    // What was taken and given back waits anew, and is told of anew.
+    let key = lease(&store, request(id(2), "w", 1, HOUR)).await;
+    assert_eq!(ask(&Lane::ALL, HOUR).await, None);
+    store.settle(key, Transition::interrupt()).await.unwrap();
+    bench.pass(&store, MOMENT * 3).await;
+    assert_eq!(ask(&Lane::ALL, HOUR).await, Some(id(2)));
+}
+
 /// How long the oldest bell has waited does not depend on who has claimed it.
 pub async fn a_claimed_bell_keeps_its_age(bench: &impl Bench) {
     let store = bench.store(patient());

@@ -29,6 +29,26 @@ impl State {
         taken.map(|slot| (slot.0 = now.plus(claim), slot.1).1).collect()
     }
 
+    pub fn claim_unheard(
+        &mut self,
+        lanes: &[Lane],
+        waited: Duration,
+        claim: Duration,
+        now: Timestamp,
+    ) -> Option<JobId> {
+        let unheard = self.jobs.values_mut().filter(|job| {
+            let record = &job.record;
+            record.state == JobState::Available
+                && lanes.contains(&record.spec.lane)
+                && record.available_at.plus(waited) <= now
+                && job.unheard_until <= now
+        });
+        let first =
+            unheard.min_by_key(|job| (job.record.spec.lane, job.record.available_at, job.record.id))?;
+        first.unheard_until = now.plus(claim);
+        Some(first.record.id)
+    }
+
     pub fn promote_due(&mut self, n: usize, now: Timestamp) -> usize {
         let due = self.due(n, |record| {
             let waits = matches!(record.state, JobState::Scheduled | JobState::Retryable);

@@ -122,6 +122,15 @@ impl JobStore for MemoryJobStore {
         Ok(())
     }
 
+    async fn claim_unheard(
+        &self,
+        lanes: &[Lane],
+        waited: Duration,
+        claim: Duration,
+    ) -> StoreResult<Option<JobId>> {
+        Ok(self.lock().claim_unheard(lanes, waited, claim, self.now()))
+    }
+
     async fn promote_due(&self, n: usize) -> StoreResult<usize> {
         Ok(self.lock().promote_due(n, self.now()))
     }

@@ -23,6 +23,8 @@ pub(super) struct Job {
     pub record: JobRecord,
     /// When its bell may be rung again; meaningful while it is available.
     pub bell_due: Timestamp,
+    /// Until when nobody else is told that it waits unheard.
+    pub unheard_until: Timestamp,
     /// Bells rung by rescue since it became available.
     pub bells: u32,
     /// When its export is due, while it is completed and not exported.
@@ -120,6 +122,7 @@ impl State {
         let job = Job {
             record: record.clone(),
             bell_due: now,
+            unheard_until: now,
             bells: 0,
             export_due: cached.then_some(now),
             webhook: None,
@@ -306,6 +309,7 @@ impl State {
         match job.record.state {
             JobState::Available => {
                 (job.bell_due, job.bells) = (now.plus(self.rules.bell_first), 0);
+                job.unheard_until = now;
                 let lane = job.record.spec.lane;
                 self.bell(lane, id, now);
             }

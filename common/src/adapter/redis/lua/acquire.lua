@@ -13,7 +13,7 @@ elseif state == 'available' or state == 'scheduled' or state == 'retryable' then
   redis.call('HSET', job(id), 's', 'running', 'k', int(token), 'n', nonce, 'w', worker, 'st', int(now),
     'ex', int(now + lasts))
   if state ~= 'available' then redis.call('HSET', job(id), 'av', int(now)) end
-  redis.call('HDEL', job(id), 'ic', 'b')
+  redis.call('HDEL', job(id), 'ic', 'b', 'h')
   redis.call('ZADD', P .. 'running:' .. lane, now + lasts, id)
   redis.call('SADD', P .. 'held:' .. worker, id)
   audio(id, 'running', 1)

@@ -84,7 +84,7 @@ local function wait(id, state, lane, due)
   redis.call('ZADD', P .. state .. ':' .. lane, due, id)
   audio(id, state, 1)
   if state == 'available' then
-    redis.call('HDEL', job(id), 'b')
+    redis.call('HDEL', job(id), 'b', 'h')
     redis.call('ZADD', P .. 'bell:' .. lane, now + BELL_FIRST, id)
     bell(id, lane)
   end
