@@ -117,6 +117,36 @@ async fn a_silent_lane_beside_a_busy_one_is_served() {
     assert!(waiting > 0, "the lower lane had come to its end before: {}", worker.said());
 }
 
+/// A backlog is always old: it must not keep a worker from listening to a queue that is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_back_is_heard_under_a_backlog() {
+    const JOBS: u64 = 150;
+    let (fleet, proxy) = fleet(Queue::Amqp).await;
+    for _ in 0..JOBS {
+        let mut spec = spec(&fleet, Lane::Low);
+        spec.tags.insert(WORK_MS.to_owned(), "200".to_owned());
+        fleet.submit(spec).await;
+    }
+    refuses(true)(&proxy);
+    let worker = fleet.worker("worker", &["--max-jobs", "1"]);
+    let until = Instant::now() + PATIENCE;
+    let waiting = async || fleet.store.status().await.unwrap().lane(Lane::Low).ready;
+    while waiting().await > JOBS - 5 {
+        assert!(Instant::now() < until, "{}", worker.said());
+        sleep(Duration::from_millis(100)).await;
+    }
+    refuses(false)(&proxy);
+    // Notices of jobs that are over by now stand in front; they go, and those of waiting jobs are followed.
+    loop {
+        let (waiting, told) = (waiting().await, fleet.broker.ready(Lane::Low).await);
+        assert!(waiting > 0, "heard only when nothing was left: {told:?}, {}", worker.said());
+        if told.is_ok_and(|told| told <= waiting) {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// RabbitMQ 3.10 may keep a queue without a leader for ever then: it takes notices, or not, and gives none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_goes_on_after_rabbitmq_was_killed_while_its_queues_were_made() {

@@ -50,8 +50,8 @@ pub fn door(listen: SocketAddr, keys_wanted: bool) -> Door {
 /// Serves until `stop`; `listening` hears the address, whose port the system may have chosen.
 ///
 /// # Errors
-/// When the address cannot be listened at, keys are needed and there are none, or a service is not there at the start:
-/// later outages are waited out.
+/// When the address cannot be listened at, keys are needed and there are none, or a service is not there at the start: later
+/// outages are waited out, and one of the queue always.
 pub async fn run(
     (jobs, broker, objects): (RedisJobStore, QueueBroker, UrlStore),
     plan: Plan,
@@ -60,7 +60,11 @@ pub async fn run(
 ) -> Result<ExitStatus, FleetError> {
     let (keys, asserted) = futures::join!(jobs.keys(), broker.assert_topology());
     let some_good = keys?.iter().any(|key| key.revoked_at.is_none());
-    asserted?;
+    match asserted {
+        // What is submitted meanwhile waits in the outbox, and workers find it.
+        Err(error) if error.is_transient() => tracing::warn!(%error, "the queue is away"),
+        asserted => asserted?,
+    }
     if plan.rules.door == Door::Keys && !some_good {
         return Err(FleetError::KeysNeeded { address: plan.listen });
     }
@@ -78,7 +82,8 @@ pub async fn run(
         tasks.spawn(teller.run(jobs.clone(), stop.clone()));
     }
     tasks.spawn(relay::run(jobs.clone(), broker.clone(), stop.clone()));
-    tasks.spawn(rescue::run(jobs.clone(), broker.clone(), objects.clone(), owner, stop.clone()));
+    tasks.spawn(rescue::run(jobs.clone(), broker.clone(), owner, stop.clone()));
+    tasks.spawn(rescue::clear(jobs.clone(), objects.clone(), stop.clone()));
     let store = plan.terms.reach.store().clone();
     tasks.spawn(janitor::run(jobs.clone(), objects.clone(), store, stop.clone()));
     let service = Service::new((jobs, broker, objects), plan.terms, plan.rules, stop.clone());

@@ -8,7 +8,7 @@ use common::adapter::redis::{RedisJobStore, RedisOptions};
 use common::adapter::s3::{S3Access, S3Store};
 use common::adapter::store::UrlStore;
 use common::object_key;
-use common::port::broker::{Broker, BrokerError};
+use common::port::broker::Broker;
 use common::port::job_store::{JobStore, JobStoreError, StoreRules};
 use common::port::object_store::{ObjectStore, StoreError};
 
@@ -44,7 +44,7 @@ impl Addresses {
         RedisJobStore::new(RedisOptions::new(&self.redis_url), &self.rules)
     }
 
-    /// Every server, each of which has answered.
+    /// Every server, each of which has answered; but for the queue, which may be away.
     ///
     /// # Errors
     /// The first that refuses, or does not answer in time.
@@ -56,8 +56,11 @@ impl Addresses {
         let objects = objects.map_err(failed)?;
         let patient = Patience { until: Instant::now() + PATIENCE };
         patient.ask(JobStoreError::is_transient, || store.time()).await.map_err(ServeError::JobStore)?;
-        let topology = patient.ask(BrokerError::is_transient, || broker.assert_topology());
-        topology.await.map_err(ServeError::Queue)?;
+        match broker.assert_topology().await {
+            // It works without, and the queue is asserted again with every connection.
+            Err(error) if error.is_transient() => tracing::warn!(%error, "the queue is away"),
+            asserted => asserted.map_err(ServeError::Queue)?,
+        }
         let away = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
         patient.ask(away, || objects.list(object_key::RESULTS, None, 1)).await.map_err(failed)?;
         Ok(Ports { store, broker, objects })

@@ -13,6 +13,7 @@ use common::port::job_store::{JobStore, JobStoreError};
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
 use common::telemetry::{metrics, spans};
+use tokio::time::Instant;
 
 use super::craft::Craft;
 use super::errand::Floor;
@@ -22,6 +23,8 @@ use super::unheard::Unheard;
 
 /// Wait after a server refused or did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A seat that was free was there within this time.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// Takes jobs until the worker drains: a seat, a notice, a lease, and again. A notice is asked for only with a seat in
 /// hand.
@@ -39,7 +42,11 @@ where
     let mut unheard = Unheard::of(&floor.rules.lanes);
     loop {
         let turn = async {
+            let began = Instant::now();
             let seated = floor.seats.sit().await;
+            if began.elapsed() > AT_ONCE {
+                unheard.was_full();
+            }
             (seated, hear(&mut consumer, &mut queue, &mut unheard, store).await)
         };
         let (seated, heard) = tokio::select! {
@@ -50,7 +57,13 @@ where
         let nonce = Nonce::new(OsRandom.bytes());
         let asked = clock.now();
         let taken = match heard {
-            Heard::Notice(delivery) => take(store, delivery, &asker, nonce, clock).await,
+            Heard::Notice(delivery) => {
+                let taken = take(store, delivery, &asker, nonce, clock).await;
+                if matches!(taken, Taken::Held(_)) {
+                    unheard.heard();
+                }
+                taken
+            }
             Heard::Nothing(job) => {
                 let taken = take_unheard(store, job, &asker, nonce, clock).await;
                 if matches!(taken, Taken::Held(_)) {
@@ -93,26 +106,29 @@ async fn hear<C: Consumer>(
     unheard: &mut Unheard,
     store: &impl JobStore,
 ) -> Heard<C::Delivery> {
-    if let Some(job) = unheard.passed_over(store).await {
-        return Heard::Nothing(job);
-    }
-    let notice = async {
-        loop {
-            let delivery = consumer.next().await;
-            queue.outcome(delivery.as_ref().err());
-            match delivery {
-                Ok(delivery) => return delivery,
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
+    loop {
+        // Never beside the wait for a notice: an answer that nobody waits for any more would hide the job that it names.
+        if let Some(job) = unheard.any(store).await {
+            return Heard::Nothing(job);
         }
-    };
-    let delivery = tokio::select! {
-        biased;
-        delivery = notice => delivery,
-        job = unheard.next(store) => return Heard::Nothing(job),
-    };
-    unheard.heard(delivery.lane());
-    Heard::Notice(delivery)
+        let delivery = tokio::select! {
+            biased;
+            delivery = consumer.next() => delivery,
+            () = tokio::time::sleep_until(unheard.due()) => continue,
+        };
+        queue.outcome(delivery.as_ref().err());
+        match delivery {
+            Ok(delivery) => match unheard.above(delivery.lane(), store).await {
+                None => return Heard::Notice(delivery),
+                Some(job) => {
+                    // Should this fail, it comes back by itself.
+                    let _ = delivery.hand_back().await;
+                    return Heard::Nothing(job);
+                }
+            },
+            Err(_) => tokio::time::sleep_until(unheard.due().min(Instant::now() + PAUSE)).await,
+        }
+    }
 }
 
 /// The time that is over before anybody knew whose it was, as spans of the job's trace.
