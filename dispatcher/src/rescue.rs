@@ -18,20 +18,13 @@ use crate::outage::Outage;
 const EVERY: Duration = Duration::from_secs(1);
 /// Exports and folders of one pass.
 const BATCH: usize = 16;
-/// How long an export or a sweep is hidden from other rescuers.
+/// How long an export or a sweep is hidden from other rescuers: longer than a pass takes.
 const CLAIM: Duration = Duration::from_secs(60);
 
-/// Rescues until told to stop.
-pub async fn run(
-    jobs: impl JobStore,
-    broker: impl Broker,
-    objects: impl ObjectStore,
-    owner: WorkerId,
-    stop: CancellationToken,
-) {
+/// Brings back lost jobs until told to stop.
+pub async fn run(jobs: impl JobStore, broker: impl Broker, owner: WorkerId, stop: CancellationToken) {
     let rules = RescueRules::default();
-    let (mut rescues, mut exports, mut sweeps) =
-        (Outage::new("rescue"), Outage::new("export"), Outage::new("sweep"));
+    let mut rescues = Outage::new("rescue");
     while !stop.is_cancelled() {
         match rescue::pass(&jobs, &broker, &owner, &rules).await {
             Err(error) => rescues.failed(&error),
@@ -46,6 +39,15 @@ pub async fn run(
                 }
             }
         }
+        rest(&stop).await;
+    }
+}
+
+/// Exports and sweeps what was left over until told to stop. Apart from [`run`]: a place for results that does not answer
+/// holds up no lost job.
+pub async fn clear(jobs: impl JobStore, objects: impl ObjectStore, stop: CancellationToken) {
+    let (mut exports, mut sweeps) = (Outage::new("export"), Outage::new("sweep"));
+    while !stop.is_cancelled() {
         match export::pass(&jobs, &objects, BATCH, CLAIM).await {
             Err(error) => exports.failed(&error),
             Ok((_, Some(error))) => exports.failed(&error),
@@ -56,9 +58,13 @@ pub async fn run(
             Ok((_, Some(error))) => sweeps.failed(&error),
             Ok((_, None)) => sweeps.over(),
         }
-        tokio::select! {
-            () = sleep(EVERY) => {}
-            () = stop.cancelled() => {}
-        }
+        rest(&stop).await;
+    }
+}
+
+async fn rest(stop: &CancellationToken) {
+    tokio::select! {
+        () = sleep(EVERY) => {}
+        () = stop.cancelled() => {}
     }
 }

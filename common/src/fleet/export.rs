@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::side_by_side;
 use crate::job::failure::FailureClass;
 use crate::job::id::JobId;
 use crate::job::lease::LeaseKey;
@@ -127,7 +128,8 @@ async fn carry_out(
     store.mark_exported(job, cache).await.map_err(ExportError::JobStore)
 }
 
-/// Exports up to `n` jobs that were left over; gives how many, and the last error.
+/// Exports up to `n` jobs that were left over, side by side, so that a place that does not answer takes its time once; gives
+/// how many, and the last error.
 ///
 /// # Errors
 /// When the job store does not say which.
@@ -138,8 +140,11 @@ pub async fn pass(
     claim: Duration,
 ) -> Result<(usize, Option<ExportError>), JobStoreError> {
     let (mut exported, mut failed) = (0, None);
-    for record in store.claim_exports(n, claim).await? {
-        match from_record(store, objects, &record).await {
+    let records = store.claim_exports(n, claim).await?;
+    for outcome in
+        side_by_side(records.iter().map(|record| from_record(store, objects, record)).collect()).await
+    {
+        match outcome {
             Ok(()) => exported += 1,
             Err(error) => failed = Some(error),
         }

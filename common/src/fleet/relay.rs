@@ -1,10 +1,8 @@
 //! From the outbox to the broker.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
+use super::side_by_side;
 use crate::port::broker::{Broker, BrokerError};
 use crate::port::job_store::{JobStore, OutboxEntry, StoreResult};
 
@@ -72,25 +70,4 @@ pub async fn pass(store: &impl JobStore, broker: &impl Broker, rules: &RelayRule
 
 async fn publish(broker: &impl Broker, entry: OutboxEntry) -> Result<(), BrokerError> {
     broker.publish(entry.lane, &entry.notice().to_bytes()).await
-}
-
-/// Awaits all futures at the same time; the answers are in their order.
-///
-/// Every wake polls every future that is not done. A batch is at most a few hundred futures whose polls cost
-/// nanoseconds, so that is cheaper than a waker for each.
-async fn side_by_side<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut answers: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        let mut waiting = false;
-        for (future, answer) in futures.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
-            match future.as_mut().poll(context) {
-                Poll::Ready(value) => *answer = Some(value),
-                Poll::Pending => waiting = true,
-            }
-        }
-        if waiting { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
 }

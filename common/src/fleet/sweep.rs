@@ -21,7 +21,11 @@ pub async fn pass(
     for attempt in store.claim_sweeps(n, claim).await? {
         match empty(objects, &object_key::attempt(&attempt)).await {
             Ok(()) => swept.push(attempt),
-            Err(error) => failed = Some(error),
+            // The others lie in the same store.
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
     }
     if !swept.is_empty() {

@@ -102,9 +102,10 @@ async fn serve(cli: Cli) -> anyhow::Result<()> {
         let owner = WorkerId::new("steward", OsRandom.bytes());
         let relay =
             Box::pin(upkeep::relay(ports.store.clone(), ports.broker.clone(), upkeep, Arc::default()));
-        let rescue = Box::pin(upkeep::rescue(ports.store, ports.broker, ports.objects, owner, upkeep));
+        let rescue = Box::pin(upkeep::rescue(ports.store.clone(), ports.broker, owner, upkeep));
+        let clear = Box::pin(upkeep::clear(ports.store, ports.objects, upkeep));
         tokio::select! {
-            ((), ()) = async { tokio::join!(relay, rescue) } => {}
+            ((), (), ()) = async { tokio::join!(relay, rescue, clear) } => {}
             () = phases.reached(supervise::Phase::Draining) => {}
         }
         return Ok(());

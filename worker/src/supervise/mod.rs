@@ -145,7 +145,8 @@ where
     let (store, upkeep) = (&floor.tools.store, floor.rules.upkeep);
     beside.spawn(upkeep::relay(store.clone(), broker.clone(), upkeep, kick));
     let (objects, owner) = (floor.tools.objects.clone(), floor.worker.clone());
-    beside.spawn(upkeep::rescue(store.clone(), broker.clone(), objects, owner, upkeep));
+    beside.spawn(upkeep::rescue(store.clone(), broker.clone(), owner, upkeep));
+    beside.spawn(upkeep::clear(store.clone(), objects, upkeep));
     beside.spawn(presence::beat(Arc::clone(&floor)));
     beside.spawn(presence::hear_cancels(Arc::clone(&floor)));
     let mut takers = JoinSet::new();
@@ -158,6 +159,7 @@ where
         // These never end by themselves.
         Some(_) = beside.join_next() => {
             floor.phases.stop();
+            floor.interrupt_all();
             true
         }
     };

@@ -26,7 +26,7 @@ pub struct UpkeepRules {
     pub rescue_every: Duration,
     /// Jobs or attempts of one pass.
     pub batch: usize,
-    /// How long what a pass claims is hidden from others.
+    /// How long what a pass claims is hidden from others: longer than the pass takes.
     pub claim: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Default for UpkeepRules {
         Self {
             relay_every: Duration::from_millis(100),
             rescue_every: Duration::from_secs(2),
-            batch: 64,
+            batch: 16,
             claim: Duration::from_secs(60),
         }
     }
@@ -70,15 +70,9 @@ pub async fn relay(store: impl JobStore, broker: impl Broker, rules: UpkeepRules
     }
 }
 
-/// Brings back what was lost for ever.
-pub async fn rescue(
-    store: impl JobStore,
-    broker: impl Broker,
-    objects: impl ObjectStore,
-    owner: WorkerId,
-    rules: UpkeepRules,
-) {
-    let [mut rescuing, mut exporting, mut sweeping] = ["rescue", "export", "sweep"].map(Troubles::of);
+/// Brings back lost jobs for ever.
+pub async fn rescue(store: impl JobStore, broker: impl Broker, owner: WorkerId, rules: UpkeepRules) {
+    let mut rescuing = Troubles::of("rescue");
     loop {
         tokio::time::sleep(jittered(rules.rescue_every)).await;
         match rescue::pass(&store, &broker, &owner, &RescueRules::default()).await {
@@ -91,6 +85,15 @@ pub async fn rescue(
             }
             Err(error) => rescuing.outcome(Some(&error)),
         }
+    }
+}
+
+/// Exports and sweeps what was left over for ever. Apart from [`rescue`]: a place for results that does not answer holds up
+/// no lost job.
+pub async fn clear(store: impl JobStore, objects: impl ObjectStore, rules: UpkeepRules) {
+    let [mut exporting, mut sweeping] = ["export", "sweep"].map(Troubles::of);
+    loop {
+        tokio::time::sleep(jittered(rules.rescue_every)).await;
         match export::pass(&store, &objects, rules.batch, rules.claim).await {
             Ok((_, error)) => exporting.outcome(error.as_ref()),
             Err(error) => exporting.outcome(Some(&error)),
