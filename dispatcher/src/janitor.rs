@@ -2,14 +2,14 @@
 //! (contract, section 7).
 //!
 //! Invariants: ages are told by the store's own clock, the one that dated the objects; and what a job that has not ended
-//! names stays, however long the job waits.
+//! names, or one that may be tried again, stays, however long the job waits.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::clock::{Clock as _, SystemClock, Timestamp};
 use common::job::id::JobId;
-use common::job::record::JobRecord;
+use common::job::record::{JobRecord, JobState};
 use common::job::spec::{JobKind, SourceRef};
 use common::object_key;
 use common::port::job_store::{JobFilter, JobStore, JobStoreError, LIST_MAX};
@@ -20,12 +20,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
+use crate::submit::upload::MARK_AFTER;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Uploads whose digest never came to be known.
 const HALVES: Duration = DAY;
-/// Uploads, after they were last named by a submission.
-const UPLOADS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Uploads, after they were last named by a submission: seven days, and as long as a submission leaves the mark of an earlier
+/// one.
+const UPLOADS: Duration = Duration::from_secs(7 * 24 * 3600).saturating_add(MARK_AFTER);
 /// Results, after they were written.
 const RESULTS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Time between two looks at the whole store.
@@ -91,31 +93,38 @@ fn sources(record: &JobRecord) -> impl Iterator<Item = &SourceRef> {
     [&record.spec.audio].into_iter().chain(more).chain(&record.spec.options.transcript)
 }
 
-/// Takes what jobs that have not ended name out of `keys`; `false` when not every such job could be read.
+/// Takes what jobs name that have not ended, or may be tried again, out of `keys`; `false` when not every such job could be
+/// read.
 async fn spare(
     keys: &mut BTreeSet<String>,
     jobs: &impl JobStore,
     place: &StoreUrl,
     stop: &CancellationToken,
 ) -> Result<bool, JobStoreError> {
-    let mut before = None;
-    while !stop.is_cancelled() {
-        let filter = JobFilter { unfinished: true, limit: LIST_MAX / 10, before, ..JobFilter::default() };
-        let page = jobs.list(filter).await?;
-        if page.unreadable > 0 {
-            return Ok(false);
-        }
-        for source in page.jobs.iter().flat_map(sources) {
-            if let Some(key) = place.key(&source.uri) {
-                keys.remove(key);
+    let of = |state| JobFilter { state: Some(state), ..JobFilter::default() };
+    let unfinished = JobFilter { unfinished: true, ..JobFilter::default() };
+    for filter in [unfinished, of(JobState::Discarded), of(JobState::Cancelled)] {
+        let mut before = None;
+        loop {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            let page = jobs.list(JobFilter { limit: LIST_MAX / 10, before, ..filter.clone() }).await?;
+            if page.unreadable > 0 {
+                return Ok(false);
+            }
+            for source in page.jobs.iter().flat_map(sources) {
+                if let Some(key) = place.key(&source.uri) {
+                    keys.remove(key);
+                }
+            }
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
             }
         }
-        match page.next {
-            Some(next) => before = Some(next),
-            None => return Ok(true),
-        }
     }
-    Ok(false)
+    Ok(true)
 }
 
 /// Looks at everything that has its time and removes what is over; gives how many.
@@ -283,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_job_still_needs_stays() {
         let bench = Bench::new().await;
-        for name in ["late", "text", "first", "more", "ended", "nobody"] {
+        for name in ["late", "text", "first", "more", "stopped", "nobody"] {
             bench.put(&format!("inbox/{name}.wav"), UPLOADS + HOUR).await;
         }
         let at = |name: &str| SourceRef::at(format!("s3://bucket/fleet/inbox/{name}.wav"));
@@ -291,9 +300,13 @@ mod tests {
         late.options.transcript = Some(at("text"));
         bench.insert(1, late, UPLOADS * 2).await;
         bench.insert(2, JobSpec::enroll("Ada", at("first"), vec![at("more")]), Duration::ZERO).await;
-        let ended = bench.insert(3, JobSpec::diarize(at("ended")), Duration::ZERO).await;
-        bench.jobs.request_cancel(ended).await.unwrap();
-        assert_eq!(bench.pass().await, 2);
+        let stopped = bench.insert(3, JobSpec::diarize(at("stopped")), Duration::ZERO).await;
+        bench.jobs.request_cancel(stopped).await.unwrap();
+        assert_eq!(bench.pass().await, 1);
+        bench.jobs.purge(stopped).await.unwrap();
+        let left = ["first", "late", "more", "stopped", "text"].map(|name| format!("inbox/{name}.wav"));
+        assert_eq!(bench.keys().await, left);
+        assert_eq!(bench.pass().await, 1, "nobody can try again what is forgotten");
         let left = ["first", "late", "more", "text"].map(|name| format!("inbox/{name}.wav"));
         assert_eq!(bench.keys().await, left);
     }

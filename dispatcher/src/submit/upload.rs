@@ -19,9 +19,9 @@ use super::error::{AUDIO_BYTES_MAX, SubmitError};
 use super::gather::bounded;
 use crate::command::error::FleetError;
 
-/// An upload that was used within this time is not marked as used again: the inbox is kept for seven days after the last
+/// An upload that was used within this time is not marked as used again: the inbox is kept for seven days more after the last
 /// use, and marking copies the object inside the store.
-const MARK_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub const MARK_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What was done about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
