@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use common::job::digest::ContentDigest;
@@ -132,20 +132,37 @@ async fn judge(service: &Service, request: &Parts) -> Result<(), Problem> {
 }
 
 /// The key of a request. A peer is counted before its key is looked up, so that guessing costs the job store no more than
-/// asking may; a wrong key is charged for, a good one and an outage are not.
+/// asking may; a wrong key is charged for, a good one and an outage are not. A key that was good a moment ago is looked up
+/// whatever its peer has done: others may be the same peer.
 async fn keyed(service: &Service, peer: &str, headers: &HeaderMap) -> Result<ApiKey, Problem> {
-    paced(service, peer)?;
-    let found = bearer(service, headers).await;
-    let more = match &found {
-        Ok(Some(_)) | Err(Unknown::Store(_)) => -1.0,
-        Ok(None) | Err(Unknown::Nobody(_)) => WRONG_COST - 1.0,
+    let now = service.clock().monotonic();
+    let Some(given) = headers.get(AUTHORIZATION) else {
+        // Nothing to look up, and nothing guessed.
+        paced(service, peer)?;
+        return Err(Problem::unauthorized("a key is needed"));
     };
-    service.rates.charge(peer, more, service.clock().monotonic());
+    let shown = ContentDigest::of(given.as_bytes());
+    let known = service.opened.knows(&shown, now);
+    if !known {
+        paced(service, peer)?;
+    }
+    let found = bearer(service, given).await;
+    let counted = if known { 0.0 } else { 1.0 };
+    match &found {
+        Ok(Some(_)) => {
+            service.opened.good(shown, now);
+            service.rates.charge(peer, -counted, now);
+        }
+        Err(_) => service.rates.charge(peer, -counted, now),
+        Ok(None) => {
+            service.opened.wrong(&shown);
+            service.rates.charge(peer, WRONG_COST - counted, now);
+        }
+    }
     match found {
         Ok(Some(key)) => Ok(key),
         Ok(None) => Err(Problem::unauthorized(NOT_GOOD)),
-        Err(Unknown::Nobody(why)) => Err(Problem::unauthorized(why)),
-        Err(Unknown::Store(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -157,27 +174,17 @@ fn paced(service: &Service, who: &str) -> Result<(), Problem> {
     })
 }
 
-/// Why nobody knows who asks.
-enum Unknown {
-    /// The request does not say.
-    Nobody(&'static str),
-    /// The job store did not answer.
-    Store(JobStoreError),
-}
-
 /// The key that a request shows; `None` when it is not good.
-async fn bearer(service: &Service, headers: &HeaderMap) -> Result<Option<ApiKey>, Unknown> {
-    let given = headers.get(AUTHORIZATION).ok_or(Unknown::Nobody("a key is needed"))?;
-    let text = given.to_str().map_err(|_| Unknown::Nobody(NOT_GOOD))?;
+async fn bearer(service: &Service, given: &HeaderValue) -> Result<Option<ApiKey>, JobStoreError> {
+    let Ok(text) = given.to_str() else { return Ok(None) };
     let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((id, secret)) = token.and_then(|(_, token)| parts(token.trim())) else { return Ok(None) };
-    let found = service.jobs.find_key(&id).await.map_err(Unknown::Store)?;
+    let found = service.jobs.find_key(&id).await?;
     Ok(found.filter(|key| opens(key, secret)))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use common::clock::Timestamp;
     use common::random::OsRandom;
 

@@ -8,6 +8,7 @@ mod dashboard;
 mod handler;
 mod health;
 pub mod live;
+mod opened;
 mod patience;
 mod problem;
 mod rate;

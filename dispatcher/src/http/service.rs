@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::health::Readiness;
 use super::live::Live;
+use super::opened::Opened;
 use super::rate::RateTable;
 use crate::submit::Terms;
 use crate::submit::error::AUDIO_BYTES_MAX;
@@ -85,6 +86,7 @@ pub struct Parts {
     pub(super) renders: Semaphore,
     pub(super) streams: Arc<Semaphore>,
     pub(super) rates: RateTable,
+    pub(super) opened: Opened,
     pub(super) readiness: Readiness,
     pub(super) live: Live,
 }
@@ -114,6 +116,7 @@ impl Service {
             renders: Semaphore::new(rules.renders_max),
             streams: Arc::new(Semaphore::new(rules.streams_max)),
             rates: RateTable::new(rules.requests_per_s),
+            opened: Opened::default(),
             readiness: Readiness::default(),
             live: Live::default(),
         }))

@@ -13,7 +13,7 @@ function wishesNow() {
 
 function badWishes() {
   const speakers = byId('wish-speakers'), tag = byId('wish-tag').value.trim();
-  if (!speakers.checkValidity()) return 'People: a number from 1 to 1000, or nothing.';
+  if (!speakers.checkValidity()) return 'People: a number from 1 to 64, or nothing.';
   if (tag && !/^[^=]+=/.test(tag)) return 'A tag is given as key=value.';
   return '';
 }
