@@ -19,7 +19,7 @@ pub const TAG_VALUE_BYTES_MAX: usize = 256;
 /// Longest bundle and voice name, bytes.
 pub const NAME_BYTES_MAX: usize = 512;
 /// Most speakers that can be asked for.
-pub const SPEAKERS_MAX: u32 = 1000;
+pub const SPEAKERS_MAX: u32 = 64;
 /// Most attempts and crashes that can be asked for.
 pub const TRIES_MAX: u32 = 1000;
 /// Longest timeout that can be asked for: seven days.

@@ -28,6 +28,8 @@ pub struct Bars {
     running: BTreeMap<JobId, ProgressBar>,
     total: ProgressBar,
     states: BTreeMap<JobId, JobState>,
+    /// How many jobs are in each state.
+    counts: BTreeMap<JobState, usize>,
     over: usize,
     last_line: Option<Instant>,
 }
@@ -48,6 +50,7 @@ impl Bars {
             running: BTreeMap::new(),
             total,
             states: BTreeMap::new(),
+            counts: BTreeMap::new(),
             over: 0,
             last_line: None,
         }
@@ -56,6 +59,10 @@ impl Bars {
     /// A job was looked at.
     pub fn seen(&mut self, record: &JobRecord) {
         let before = self.states.insert(record.id, record.state);
+        *self.counts.entry(record.state).or_default() += 1;
+        if let Some(count) = before.and_then(|before| self.counts.get_mut(&before)) {
+            *count -= 1;
+        }
         if is_over(record) {
             self.end(record);
         } else if record.state == JobState::Running && self.terminal {
@@ -108,15 +115,15 @@ impl Bars {
     }
 
     fn count(&mut self) {
-        let counts = counts(self.states.values().copied());
         if self.terminal {
             self.total.set_position(self.over as u64);
-            self.total.set_message(counts);
+            self.total.set_message(words(&self.counts));
         } else if self.last_line.is_none_or(|at| at.elapsed() >= LINE_EVERY) && self.over < self.states.len()
         {
             // The first look comes a job at a time: the line after it counts them all.
             if self.last_line.is_some() {
-                to_stderr(&format!("{} of {} done  {counts}\n", self.over, self.states.len()));
+                let words = words(&self.counts);
+                to_stderr(&format!("{} of {} done  {words}\n", self.over, self.states.len()));
             }
             self.last_line = Some(Instant::now());
         }
@@ -124,24 +131,48 @@ impl Bars {
 }
 
 /// `2 running, 5 available`: the states that are not final, in the order of a life backwards.
-fn counts(states: impl Iterator<Item = JobState>) -> String {
-    let mut counts = BTreeMap::new();
-    for state in states.filter(|state| !state.is_final()) {
-        *counts.entry(state).or_insert(0_usize) += 1;
-    }
-    let words: Vec<_> =
-        counts.iter().rev().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+fn words(counts: &BTreeMap<JobState, usize>) -> String {
+    let open = counts.iter().rev().filter(|(state, count)| !state.is_final() && **count > 0);
+    let words: Vec<_> = open.map(|(state, count)| format!("{count} {}", state.as_str())).collect();
     words.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use common::clock::Timestamp;
+    use common::job::spec::{JobSpec, SourceRef};
+
     use super::*;
 
     #[test]
     fn open_jobs_are_counted_by_state() {
-        let states = [JobState::Available, JobState::Running, JobState::Completed, JobState::Available];
-        assert_eq!(counts(states.into_iter()), "1 running, 2 available");
-        assert_eq!(counts([JobState::Completed].into_iter()), "");
+        let counts = [
+            (JobState::Available, 2),
+            (JobState::Running, 1),
+            (JobState::Retryable, 0),
+            (JobState::Completed, 5),
+        ];
+        assert_eq!(words(&counts.into()), "1 running, 2 available");
+        assert_eq!(words(&BTreeMap::from([(JobState::Completed, 1)])), "");
+    }
+
+    #[test]
+    fn a_job_counts_in_the_state_that_it_was_seen_in_last() {
+        let mut bars = Bars::new(2, false);
+        let mut records = [1, 2].map(|n| {
+            let spec = JobSpec::diarize(SourceRef::at("s3://b/a.wav"));
+            JobRecord::accepted(
+                JobId::new(Timestamp::from_millis(n), [0; 16]),
+                spec,
+                Duration::ZERO,
+                Timestamp::from_millis(0),
+            )
+        });
+        records.iter().for_each(|record| bars.seen(record));
+        assert_eq!(words(&bars.counts), "2 available");
+        records[0].state = JobState::Running;
+        bars.seen(&records[0]);
+        bars.seen(&records[0]);
+        assert_eq!(words(&bars.counts), "1 running, 1 available");
     }
 }

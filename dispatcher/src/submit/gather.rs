@@ -151,17 +151,21 @@ impl Gatherer<'_> {
         }
         let folder = if prefix { key.to_owned() } else { format!("{key}/") };
         let mut found = list(&whole_bucket, bucket, &folder, uri, inside).await?;
-        found.retain(|found| self.is_source(found));
+        found.retain(|found| self.is_source(found, uri));
         if found.is_empty() {
             return Err(SubmitError::Nothing { name: uri.to_owned(), shallow: false });
         }
         Ok(found)
     }
 
-    /// Whether what was found below a prefix is somebody's recording, not a part of somebody's result.
-    fn is_source(&self, found: &Found) -> bool {
+    /// Whether what was found below a prefix is somebody's recording, not a part of somebody's result. Uploads count only
+    /// where they are asked for: whoever sweeps a store does not mean what others submitted.
+    fn is_source(&self, found: &Found, prefix: &str) -> bool {
+        let uploads = self.reach.store().key(prefix).is_some_and(object_key::is_reserved);
+        let wanted =
+            |key| if uploads { object_key::may_be_source(key) } else { !object_key::is_reserved(key) };
         match found {
-            Found::Object { uri, .. } => self.reach.store().key(uri).is_none_or(object_key::may_be_source),
+            Found::Object { uri, .. } => self.reach.store().key(uri).is_none_or(wanted),
             Found::File { .. } | Found::Web { .. } => true,
         }
     }

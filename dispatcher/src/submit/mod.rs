@@ -117,8 +117,8 @@ struct Wanted {
     found: Found,
     wishes: Wishes,
     transcript: Option<SourceRef>,
-    /// Whether it is the only one, so that an idempotency key is its own.
-    alone: bool,
+    /// Whether another one has the same idempotency key, so that each needs one of its own.
+    shares_key: bool,
     /// Whether another one's documents go to the same place, so that each needs a folder there.
     shares_output: bool,
 }
@@ -214,22 +214,33 @@ async fn gather_all<J, B>(
             return Err(SubmitError::TooMany { most: RECORDINGS_MAX });
         }
     }
-    let alone = all.len() == 1;
-    let mut outputs: BTreeMap<String, usize> = BTreeMap::new();
-    for output in all.iter().filter_map(|(_, wishes)| wishes.output.as_deref()) {
-        *outputs.entry(output.trim_end_matches('/').to_owned()).or_default() += 1;
-    }
-    let outputs = &outputs;
+    let keys = &users(all.iter().filter_map(|(_, wishes)| wishes.idempotency_key.as_deref()));
+    let outputs = &users(all.iter().filter_map(|(_, wishes)| wishes.output.as_deref().map(folder)));
     let with_transcript = |(found, wishes): (Found, Wishes)| async move {
         let transcript = match &wishes.transcript {
             None => None,
             Some(text) => Some(transcript_source(ports, terms, text, heard).await?),
         };
-        let output = wishes.output.as_deref().map(|output| output.trim_end_matches('/'));
-        let shares_output = output.and_then(|output| outputs.get(output)).is_some_and(|users| *users > 1);
-        Ok(Wanted { found, wishes, transcript, alone, shares_output })
+        let shared = |users: &BTreeMap<String, usize>, what: Option<&str>| {
+            what.and_then(|what| users.get(what)).is_some_and(|users| *users > 1)
+        };
+        let shares_key = shared(keys, wishes.idempotency_key.as_deref());
+        let shares_output = shared(outputs, wishes.output.as_deref().map(folder));
+        Ok(Wanted { found, wishes, transcript, shares_key, shares_output })
     };
     futures::stream::iter(all).map(with_transcript).buffered(AT_ONCE).try_collect().await
+}
+
+/// How many recordings have the same wish.
+fn users<'a>(wishes: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
+    let mut users = BTreeMap::new();
+    wishes.for_each(|wish| *users.entry(wish.to_owned()).or_default() += 1);
+    users
+}
+
+/// A place without what it may end in.
+fn folder(output: &str) -> &str {
+    output.trim_end_matches('/')
 }
 
 /// A transcript that workers can reach: a local one is read, so that a wrong file is told at once, and uploaded.
@@ -290,7 +301,7 @@ async fn one<J: JobStore, B>(
     let key = wishes.idempotency_key.take();
     let id = JobId::new(ports.clock.now(), ports.random.bytes());
     if let Some(output) = wishes.output.take() {
-        let output = output.trim_end_matches('/');
+        let output = folder(&output);
         wishes.output =
             Some(if wanted.shares_output { format!("{output}/{id}/") } else { format!("{output}/") });
     }
@@ -298,7 +309,7 @@ async fn one<J: JobStore, B>(
     spans::join(&span, None);
     let trace = spans::context(&span);
     let spec = JobSpec { trace, ..wishes.spec(audio, wanted.transcript.clone())? };
-    let idempotency = key.map(|key| own_key(&key, wanted.alone, &spec.audio)).transpose()?;
+    let idempotency = key.map(|key| own_key(&key, wanted.shares_key, &spec.audio)).transpose()?;
     let cached = spec.audio.sha256.zip(known).and_then(|(digest, known)| {
         Some(CacheKey::of(&spec, digest, &known.bundle)?.with_voices(known.voices))
     });
@@ -369,8 +380,8 @@ async fn exported<J: JobStore, B>(
 
 /// A submitter's key for one of several recordings is joined with its content, so that each has its own and a repetition
 /// finds it whatever the order.
-fn own_key(key: &str, alone: bool, audio: &SourceRef) -> Result<Idempotency, SubmitError> {
-    if alone {
+fn own_key(key: &str, shared: bool, audio: &SourceRef) -> Result<Idempotency, SubmitError> {
+    if !shared {
         return Ok(Idempotency::new(key)?);
     }
     // As a digest it keeps the bound on keys, however long the submitter's is.

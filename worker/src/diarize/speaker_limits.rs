@@ -8,7 +8,7 @@ pub struct SpeakerLimits {
 }
 
 /// Most speakers that can be asked for or found.
-pub const SPEAKERS_MAX: usize = 64;
+pub const SPEAKERS_MAX: usize = common::job::spec::SPEAKERS_MAX as usize;
 
 impl Default for SpeakerLimits {
     fn default() -> Self {
