@@ -25,6 +25,12 @@ struct State<D> {
     closing: bool,
 }
 
+impl<D> State<D> {
+    fn wanted_within(&self, length: Duration, now: Instant) -> bool {
+        self.wanted_at.is_some_and(|at| now.saturating_duration_since(at) < length)
+    }
+}
+
 /// What a consumer and its task share.
 #[derive(Debug)]
 pub(crate) struct Shared<D> {
@@ -106,10 +112,10 @@ impl<D> Shared<D> {
     }
 
     /// The task's side: whether to have consumers on the server.
-    pub(crate) fn wants(&self, now: Instant) -> bool {
+    pub(crate) fn wants(&self) -> bool {
         let state = self.lock();
-        let recently = state.wanted_at.is_some_and(|at| now.saturating_duration_since(at) < HOLD);
-        !state.closing && (state.demand || recently)
+        // The clock is read under the lock, here and in `Demand::begin`: else the two might each take the other to be awake.
+        !state.closing && (state.demand || state.wanted_within(HOLD, Instant::now()))
     }
 
     /// The task's side: whether somebody waits right now and nothing is held for them.
@@ -170,9 +176,9 @@ struct Demand<'a, D> {
 
 impl<'a, D> Demand<'a, D> {
     fn begin(shared: &'a Shared<D>) -> Self {
-        let now = Instant::now();
         let mut state = shared.lock();
-        let fresh = state.wanted_at.is_some_and(|at| now.saturating_duration_since(at) < HOLD);
+        let now = Instant::now();
+        let fresh = state.wanted_within(HOLD, now);
         (state.demand, state.wanted_at) = (true, Some(now));
         drop(state);
         // Otherwise the server is pushing, and the task looks again by itself within the hold.
@@ -197,19 +203,22 @@ mod tests {
     #[tokio::test]
     async fn demand_follows_the_future() {
         let shared = Shared::<&str>::new(Source::Pushed);
-        assert!(!shared.wants(Instant::now()));
+        assert!(!shared.wants());
         {
             let next = shared.next();
             tokio::pin!(next);
             assert!(tokio::time::timeout(Duration::from_millis(1), &mut next).await.is_err());
-            assert!(shared.wants(Instant::now() + 10 * HOLD));
+            // However long it has been awaited.
+            shared.lock().wanted_at = Instant::now().checked_sub(10 * HOLD);
+            assert!(shared.wants());
         }
-        assert!(!shared.wants(Instant::now() + HOLD));
+        shared.lock().wanted_at = Instant::now().checked_sub(HOLD);
+        assert!(!shared.wants());
         assert!(shared.put(Lane::Low, "low").is_none() && shared.put(Lane::High, "high").is_none());
         assert_eq!(shared.next().await, Ok((Lane::High, "high")));
         assert_eq!(shared.take_all(), ["low"]);
         shared.close();
-        assert!(!shared.wants(Instant::now()) && shared.closing());
+        assert!(!shared.wants() && shared.closing());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{Fuse, SelectAll, Stream, StreamExt as _, once, select_all};
 use lapin::message::Delivery as Message;
@@ -161,7 +161,7 @@ impl Task {
     async fn run(self) {
         let mut reconnect = Reconnect::default();
         while !self.shared.closing() {
-            if !self.shared.wants(Instant::now()) {
+            if !self.shared.wants() {
                 self.shared.woken().await;
                 continue;
             }
@@ -192,7 +192,7 @@ impl Task {
     /// Works with one connection until it fails or nobody needs it any more.
     async fn serve(&self, link: &mut Link) -> Leave {
         loop {
-            let wants = self.shared.wants(Instant::now());
+            let wants = self.shared.wants();
             let done = match (wants, link.pushes.is_some()) {
                 (true, false) => {
                     let subscribed = link.subscribe(&self.address, &self.lanes).await;

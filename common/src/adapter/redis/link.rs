@@ -195,11 +195,13 @@ impl Link {
 }
 
 fn verdict(error: &RedisError) -> Verdict {
-    const NOT_READY: [&str; 7] = ["LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "READONLY", "OOM", "MISCONF"];
+    const NOT_READY: [&str; 5] = ["LOADING", "BUSY", "TRYAGAIN", "OOM", "MISCONF"];
     match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => Verdict::Refused,
         _ => match error.code() {
             Some(code) if NOT_READY.contains(&code) => Verdict::Wait,
+            // No master any more: the name may lead to another server by now, and this connection never will.
+            Some("MASTERDOWN" | "READONLY") => Verdict::Reconnect,
             Some(_) => Verdict::Refused,
             None => Verdict::Reconnect,
         },

@@ -7,7 +7,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation,
     ServerErrorKind,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::adapter::endpoint::endpoint;
@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Where the server is; its shared connection comes back by itself.
 pub(super) struct Link {
     client: Client,
-    manager: OnceCell<ConnectionManager>,
+    manager: Mutex<Option<ConnectionManager>>,
     /// Address without credentials.
     pub(super) endpoint: String,
     pub(super) options: RedisStreamsOptions,
@@ -43,7 +43,7 @@ impl Link {
             endpoint: endpoint.clone(),
             detail: format!("not an address of a queue: {error}"),
         })?;
-        Ok(Self { client, manager: OnceCell::new(), endpoint, options })
+        Ok(Self { client, manager: Mutex::default(), endpoint, options })
     }
 
     pub(super) fn stream(&self, lane: Lane) -> String {
@@ -52,16 +52,30 @@ impl Link {
 
     /// The shared connection, for everything that does not block.
     async fn manager(&self) -> Result<ConnectionManager, BrokerError> {
-        let made = self.manager.get_or_try_init(|| async {
-            // One try per call: whoever calls has a loop of their own, and a person wants to know at once.
-            let config = ConnectionManagerConfig::new()
-                .set_number_of_retries(1)
-                .set_max_delay(Duration::from_secs(1))
-                .set_connection_timeout(Some(CONNECT))
-                .set_response_timeout(Some(ANSWER));
-            self.client.get_connection_manager_with_config(config).await
-        });
-        made.await.cloned().map_err(|error| self.unsent(&error))
+        // Bounded by its own timeouts, for whoever waits as well.
+        let mut slot = self.manager.lock().await;
+        if let Some(manager) = &*slot {
+            return Ok(manager.clone());
+        }
+        // One try per call: whoever calls has a loop of their own, and a person wants to know at once.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_secs(1))
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let made = self.client.get_connection_manager_with_config(config).await;
+        let manager = made.map_err(|error| self.unsent(&error))?;
+        *slot = Some(manager.clone());
+        Ok(manager)
+    }
+
+    /// What an error over the shared connection means. A server that is no master any more stays connected: its name may
+    /// lead to another one by now, so the connection is given up.
+    async fn failed(&self, error: &RedisError) -> BrokerError {
+        if matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
+            *self.manager.lock().await = None;
+        }
+        self.classify(error)
     }
 
     /// A connection of its own, whose answers may take `patience` longer than others.
@@ -83,7 +97,10 @@ impl Link {
     /// Sends one command over the shared connection.
     pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BrokerError> {
         let mut manager = self.manager().await?;
-        command.query_async(&mut manager).await.map_err(|error| self.classify(&error))
+        match command.query_async(&mut manager).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&error).await),
+        }
     }
 
     /// Runs one script over the shared connection.
@@ -92,7 +109,10 @@ impl Link {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, BrokerError> {
         let mut manager = self.manager().await?;
-        script.invoke_async(&mut manager).await.map_err(|error| self.classify(&error))
+        match script.invoke_async(&mut manager).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&error).await),
+        }
     }
 
     /// Makes sure that every lane has its stream and group.
@@ -104,7 +124,7 @@ impl Link {
             match create.query_async::<()>(&mut manager).await {
                 Ok(()) => {}
                 Err(error) if error.code() == Some("BUSYGROUP") => {}
-                Err(error) => return Err(self.classify(&error)),
+                Err(error) => return Err(self.failed(&error).await),
             }
         }
         Ok(())

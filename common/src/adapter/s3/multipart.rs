@@ -1,6 +1,7 @@
 //! Large objects: uploads and copies in parts.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -100,6 +101,8 @@ impl Upload {
     ) -> Result<ObjectInfo, StoreError> {
         parts.sort_unstable_by_key(|part| part.part_number());
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let count = parts.parts().len();
+        let unanswered = AtomicBool::new(false);
         let finish = || async {
             let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
             let request = request.upload_id(&self.id).multipart_upload(parts.clone());
@@ -108,18 +111,49 @@ impl Upload {
                 Condition::IfAbsent => request.if_none_match("*"),
                 Condition::IfEtag(etag) => request.if_match(etag),
             };
-            request.send().await.map_err(|error| classify(&self.shown, &error))
+            request.send().await.map_err(|error| {
+                let error = classify(&self.shown, &error);
+                if matches!(error, StoreError::Unavailable { .. }) {
+                    unanswered.store(true, Ordering::Relaxed);
+                }
+                error
+            })
         };
-        match repeat(self.repeat, finish).await {
+        let finished = repeat(self.repeat, finish).await;
+        match finished {
             Ok(output) => {
                 self.open = false;
                 Ok(ObjectInfo { bytes, etag: output.e_tag().map(str::to_owned), modified: None })
+            }
+            // The upload is not known any more: it was completed by the request whose answer was lost, or aborted by others.
+            Err(StoreError::NotFound { .. }) if unanswered.into_inner() => {
+                self.open = false;
+                self.completed(bytes, count).await
             }
             Err(error) => {
                 self.abort().await;
                 Err(error)
             }
         }
+    }
+
+    /// What stands at the key, if that is what this upload made: its size, and the form of an upload of so many parts.
+    async fn completed(&self, bytes: u64, parts: usize) -> Result<ObjectInfo, StoreError> {
+        let head = || async {
+            let request = self.client.head_object().bucket(&self.bucket).key(&self.key);
+            request.send().await.map_err(|error| classify(&self.shown, &error))
+        };
+        let lost = || unavailable(&self.shown, "the answer to an upload's completion was lost".to_owned());
+        let found = match repeat(self.repeat, head).await {
+            Err(StoreError::NotFound { .. }) => return Err(lost()),
+            found => found?,
+        };
+        let same_form =
+            found.e_tag().is_some_and(|etag| etag.trim_matches('"').ends_with(&format!("-{parts}")));
+        if found.content_length().and_then(|length| u64::try_from(length).ok()) == Some(bytes) && same_form {
+            return Ok(ObjectInfo { bytes, etag: found.e_tag().map(str::to_owned), modified: None });
+        }
+        Err(lost())
     }
 
     async fn abort(&mut self) {
