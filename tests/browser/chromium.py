@@ -31,8 +31,12 @@ class Chromium:
         self._next, self._buffer, self._session = 0, b"", None
         self.troubles: list[str] = []
         self.requests: list[str] = []
-        pages = self.ask("Target.getTargets")["targetInfos"]
-        page = next(target["targetId"] for target in pages if target["type"] == "page")
+        pages, until = [], time.monotonic() + ANSWER_S_MAX
+        while not pages and time.monotonic() < until:
+            pages = [target["targetId"] for target in self.ask("Target.getTargets")["targetInfos"] if target["type"] == "page"]
+        if not pages:
+            raise TimeoutError("the browser has no tab")
+        page = pages[0]
         self._session = self.ask("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
             self.ask(f"{domain}.enable")

@@ -62,7 +62,10 @@ class Fleet:
                 child.wait()
 
     def say(self, *arguments: str, stdin: str = "") -> str:
-        done = subprocess.run([self.bin / "rollcall", *arguments], env=self.env, input=stdin, capture_output=True, text=True, timeout=120)
+        try:
+            done = subprocess.run([self.bin / "rollcall", *arguments], env=self.env, input=stdin, capture_output=True, text=True, timeout=120)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"rollcall {' '.join(arguments)}: no end within {error.timeout} s") from error
         if done.returncode:
             raise RuntimeError(f"rollcall {' '.join(arguments)}: {done.stderr}")
         return done.stdout

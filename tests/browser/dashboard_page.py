@@ -85,23 +85,27 @@ class Dashboard(Chromium):
         return self.run(f"[...document.querySelectorAll({json.dumps(selector)})].some((e) => e.checkVisibility())")
 
     def press_on(self, selector: str) -> None:
-        """A click with the pointer on the middle of what is seen of it, once it stays there; it is what takes the click."""
-        self.run(
-            f"window.aim = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility()); window.hit = null;"
-            " aim.scrollIntoView({block: 'center', behavior: 'instant'});"
-            " document.addEventListener('click', (event) => { window.hit = event.target; }, {capture: true, once: true});"
+        """A click with the pointer on the middle of what is seen of it, once it stays there. A click that falls elsewhere does nothing and is repeated."""
+        aim = (
+            f"(window.aim = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility()), window.hit = false,"
+            " window.aim && (window.aim.scrollIntoView({block: 'center', behavior: 'instant'}), document.addEventListener('click', (event) => {"
+            " if (window.aim.contains(event.target)) window.hit = true; else { event.preventDefault(); event.stopImmediatePropagation(); }"
+            " }, {capture: true, once: true})), Boolean(window.aim))"
         )
         place = "(() => { const b = window.aim.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
-        before, until = None, time.monotonic() + 20
-        while (now := self.run(place)) != before:
-            if time.monotonic() > until:
-                raise TimeoutError(f"{selector} does not stay where it is")
-            self.hover(*now)
-            before = now
-        self.click(*before)
-        struck = self.run("window.hit !== null && window.aim.contains(window.hit) ? null : String(window.hit?.outerHTML).slice(0, 200)")
-        if struck is not None:
-            raise RuntimeError(f"the click on {selector} fell on {struck}")
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if not self.run(aim):
+                self.settle()
+                continue
+            before = None
+            while (now := self.run(place)) != before and time.monotonic() < until:
+                self.hover(*now)
+                before = now
+            self.click(*before)
+            if self.run("window.hit"):
+                return
+        raise TimeoutError(f"a click does not meet {selector}")
 
     def type(self, selector: str, text: str) -> None:
         self.press_on(selector)
@@ -115,9 +119,10 @@ class Dashboard(Chromium):
 
     def answer_dialog(self, files: list[Path]) -> None:
         """Gives files to the file dialog that the page opened."""
-        for _ in range(200):
-            if self.dialogs:
-                break
+        until = time.monotonic() + 20
+        while not self.dialogs:
+            if time.monotonic() > until:
+                raise TimeoutError("no file dialog")
             self.settle()
         self.ask("DOM.setFileInputFiles", files=[str(file) for file in files], backendNodeId=self.dialogs.pop())
 
@@ -148,8 +153,9 @@ class Dashboard(Chromium):
             "(() => { const own = window.fetch; window.lists = { now: 0, most: 0 }; window.fetch = async (path, options) => {"
             " if (!path.startsWith('/v1/jobs?')) return own(path, options);"
             " window.lists.most = Math.max(window.lists.most, window.lists.now += 1);"
-            f" try {{ await new Promise((done, failed) => {{ setTimeout(done, {wait_ms}); options.signal?.addEventListener('abort', () => failed(options.signal.reason)); }});"
-            " return await own(path, options); } finally { window.lists.now -= 1; } }; })()"
+            " let gone = false; const leave = () => { if (!gone) { gone = true; window.lists.now -= 1; } };"
+            f" try {{ await new Promise((done, failed) => {{ setTimeout(done, {wait_ms}); options.signal?.addEventListener('abort', () => {{ leave(); failed(options.signal.reason); }}); }});"
+            " return await own(path, options); } finally { leave(); } }; })()"
         )
 
     def tab_to(self, selector: str, most: int = 120) -> bool:

@@ -64,7 +64,7 @@ struct Chaos {
 }
 
 /// How long the fleet gets after the last fault: several leases, bells and retries.
-const CALM: Duration = Duration::from_secs(180);
+const CALM: Duration = Duration::from_secs(400);
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -130,7 +130,7 @@ async fn jobs_are_paged_stopped_and_tried_again() {
     }
     let again = server.ask(&format!("POST /v1/jobs/{id}/retry"), &[], b"");
     assert_eq!((again.status, &again.json()["state"]), (200, &json!("available")));
-    assert_eq!(server.get("/readyz").text(), "ok\n");
+    assert!(wait_until(PATIENCE, || server.get("/readyz").text() == "ok\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,19 +189,31 @@ async fn keys_open_what_their_scopes_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guesser_is_slowed_down() {
     let fleet = Fleet::new(Queue::Redis).await;
-    fleet.run("keys create ci").await.ok();
+    let keys =
+        [fleet.run("keys create ci --json").await.json(), fleet.run("keys create other --json").await.json()];
+    let with = |server: &Server, key: &str| {
+        server.ask("GET /v1/workers", &[("Authorization", &format!("Bearer {key}"))], b"")
+    };
+    let [good, other] = keys.each_ref().map(|key| key["key"].as_str().unwrap());
+    let wrong = format!("rk_000000000000_{}", "0".repeat(64));
     // However low the rate, the first wrong key is told so; the next one has to wait for most of a minute.
     let mut server = Server::start(&fleet, "--require-keys --rate 1", &[]);
-    let statuses: Vec<_> = (0..4).map(|_| server.get("/v1/queue").status).collect();
+    assert_eq!(with(&server, good).status, 200);
+    let statuses: Vec<_> = (0..4).map(|_| with(&server, &wrong).status).collect();
     assert_eq!(statuses, [401, 429, 429, 429]);
-    let wait: u64 = server.get("/v1/queue").headers["retry-after"].parse().unwrap();
+    let wait: u64 = with(&server, &wrong).headers["retry-after"].parse().unwrap();
     assert!((10..50).contains(&wait), "{wait}");
+    assert_eq!(with(&server, good).status, 200, "who was known before shares the address, not the debt");
+    assert_eq!(with(&server, other).status, 429, "anybody else might be the guesser");
     assert_eq!(server.get("/openapi.json").status, 200, "what tells nothing has a bucket of its own");
     server.kill();
 
     // A burst of twice the rate, 50 for each wrong key: two are told so at once.
     let server = Server::start(&fleet, "--require-keys --rate 50", &[]);
-    assert_eq!([server.get("/v1/queue").status, server.get("/v1/queue").status], [401, 401]);
+    assert_eq!([with(&server, &wrong).status, with(&server, &wrong).status], [401, 401]);
+    // Who shows no key guesses none.
+    let server = Server::start(&fleet, "--require-keys --rate 50", &[]);
+    assert!((0..20).all(|_| server.get("/v1/queue").status == 401));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,7 +321,7 @@ async fn an_upload_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slow_lose_their_place() {
     let fleet = Fleet::new(Queue::Redis).await;
-    let server = Server::start(&fleet, "--patience 300ms", &[]);
+    let server = Server::start(&fleet, "--patience 2s", &[]);
     // A head that never ends.
     let mut half_head = server.connect();
     half_head.write_all(b"GET /v1/jobs HTTP/1.1\r\nHost: local").unwrap();

@@ -12,7 +12,8 @@ use tests::servers::wait_until;
 use crate::harness::Fleet;
 
 /// Longest wait for bytes of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `rollcall serve`, killed when dropped.
 pub struct Server {

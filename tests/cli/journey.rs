@@ -1,9 +1,10 @@
 //! Jobs from submission to their end, in both queue modes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::servers::wait_until;
 
+use crate::client::PATIENCE;
 use crate::harness::{Fleet, Queue};
 use crate::stand_in::StandIn;
 
@@ -100,8 +101,14 @@ async fn a_running_job_is_stopped_and_tried_again() {
         (none.code, fleet.plain(&none.err).as_str()),
         (1, "error: job JOB has no result: it is running\nhint: `rollcall wait JOB` waits for it\n")
     );
-    let text = fleet.run(&format!("status {job}")).await.ok();
-    assert!(text.contains("state       running (embedding, 42 %)\n"), "{text}");
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let text = fleet.run(&format!("status {job}")).await.ok();
+        if text.contains("state       running (embedding, 42 %)\n") {
+            break;
+        }
+        assert!(Instant::now() < until, "{text}");
+    }
     let cancelled = fleet.run(&format!("cancel {job}")).await;
     assert_eq!((cancelled.code, fleet.plain(&cancelled.out).as_str()), (0, "JOB  stopping\n"));
     comes_to(&fleet, &job, "cancelled").await;
@@ -228,6 +235,6 @@ async fn the_queue_is_watched_until_nobody_reads() {
         assert_eq!(look["dead"], 0);
     }
     drop(lines);
-    assert!(wait_until(Duration::from_secs(5), || child.try_wait().unwrap().is_some()));
+    assert!(wait_until(PATIENCE, || child.try_wait().unwrap().is_some()));
     assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that goes away has what it wanted");
 }

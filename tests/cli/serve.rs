@@ -9,7 +9,7 @@ use common::job::spec::{JobSpec, SourceRef};
 use common::port::broker::Broker as _;
 use common::port::job_store::{JobStore as _, NewJob};
 
-use crate::client::Server;
+use crate::client::{PATIENCE, Server};
 use crate::harness::{Fleet, Queue};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn serve_carries_bells_answers_and_stops_when_told() {
     }
     assert_eq!(ready, 1, "its bell is rung");
 
-    assert_eq!(server.told_to_stop(Duration::from_secs(5)), Some(0));
+    assert_eq!(server.told_to_stop(PATIENCE), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -340,5 +340,5 @@ async fn wrong_addresses_are_told_apart() {
     assert!(!error.is_transient() && !error.to_string().contains("secret"), "{error}");
     let error = redis_streams(&format!("redis://127.0.0.1:{dead}"), "wrong").health().await.unwrap_err();
     assert!(matches!(error, BrokerError::Unavailable { .. }), "{error}");
-    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert!(started.elapsed() < 3 * PATIENCE, "{:?}", started.elapsed());
 }

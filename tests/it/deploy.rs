@@ -144,7 +144,7 @@ fn metadata(notice: &Arc<AtomicBool>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spot_notice_drains_the_worker_in_time_and_costs_its_jobs_nothing() {
     let fleet = Fleet::start(Queue::Redis).await;
-    let mut worker = fleet.worker("worker", &["--grace-ms", "3000"]);
+    let mut worker = fleet.worker("worker", &["--grace-ms", "8000"]);
     let long = fleet.submit_noop(&[(WORK_MS, "600000")]).await;
     fleet.until(long, PATIENCE, |record| record.state == JobState::Running).await;
     let short = fleet.submit_noop(&[(WORK_MS, "2000")]).await;

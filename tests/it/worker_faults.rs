@@ -28,7 +28,7 @@ async fn a_killed_workers_job_runs_again(queue: Queue) {
     let job = fleet.submit_noop(&[(WORK_MS, "2000")]).await;
     fleet.until(job, PATIENCE, |record| record.state == JobState::Running).await;
     first.kill();
-    let _second = fleet.worker("second", &LEASE);
+    let _second = fleet.worker("second", &[]);
     let record = fleet.ended(job).await;
     assert_eq!((record.state, counts(&record)), (JobState::Completed, (0, 1, 0)));
     // One token for each lease and one for the end of the first.
@@ -51,11 +51,11 @@ async fn a_killed_workers_job_runs_again_redis() {
 async fn a_paused_worker_publishes_nothing_when_it_wakes() {
     let fleet = Fleet::start(Queue::Redis).await;
     let mut zombie = fleet.worker("zombie", &LEASE);
-    let job = fleet.submit_noop(&[(WORK_MS, "2900")]).await;
+    let job = fleet.submit_noop(&[(WORK_MS, "6000")]).await;
     // Once it has said something of its work it knows of its lease; before that it would not begin.
     fleet.until(job, PATIENCE, |record| record.progress.is_some()).await;
     zombie.signal(Signal::STOP);
-    let mut second = fleet.worker("second", &LEASE);
+    let mut second = fleet.worker("second", &[]);
     let record = fleet.ended(job).await;
     assert_eq!((record.state, counts(&record)), (JobState::Completed, (0, 1, 0)));
     zombie.signal(Signal::CONT);

@@ -38,7 +38,7 @@ api=$(port) first=$(port) second=$(port) web=$(port)
 # start NAME COMMAND...: in the background; its process id in $started
 start() { local name=$1; shift; "$@" >"$tmp/$name.log" 2>&1 & started=$!; pids+=("$started"); }
 start api "$bin/rollcall" serve --listen "127.0.0.1:$api"
-worker() { start "$1" "$bin/rollcall-noop-worker" --lease-ms 5000 --metrics-listen "127.0.0.1:$2"; }
+worker() { start "$1" "$bin/rollcall-noop-worker" --lease-ms 15000 --metrics-listen "127.0.0.1:$2"; }
 worker first "$first"; victim=$started
 worker second "$second"
 
@@ -96,7 +96,7 @@ for n in $(seq 20); do echo "long recording $n" >"$tmp/long-$n.wav"; done
 check 'both hold some' until_true 30 is 'count(rollcall_worker_jobs > 0)' 2
 kill -9 "$victim"
 killed=$SECONDS
-check 'its leases are ended by the other' until_true 30 above 'sum(rollcall_expired_leases_total)' 0
+check 'its leases are ended by the other' until_true 60 above 'sum(rollcall_expired_leases_total)' 0
 say "        $((SECONDS - killed)) s after the kill"
 check 'RollcallWorkersVanish is raised' until_true 60 firing RollcallWorkersVanish
 say "        $((SECONDS - killed)) s after the kill"

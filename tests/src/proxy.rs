@@ -92,8 +92,10 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             tokio::select! {
-                () = forward(client, server, &shared) => {}
+                // First: what was sent after the connections were dropped must not arrive.
+                biased;
                 _ = epoch.changed() => {}
+                () = forward(client, server, &shared) => {}
             }
         });
     }

@@ -1,11 +1,13 @@
 //! A Redis of one test's own: a free port, a temporary folder, every write on disk before it is answered.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::servers::free_ports;
 
 /// Longest time for the server to answer its first connection.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -41,7 +43,7 @@ impl RedisServer {
         let begun = Instant::now();
         // The free port may be taken by somebody else before the server binds it; then another one is tried.
         loop {
-            let port = free_port();
+            let [port] = free_ports().expect("a port of this machine is free");
             if let Some(child) = launch(port, &settings, &folder) {
                 return Self { child, port, settings, folder };
             }
@@ -127,9 +129,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine is free");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -21,6 +21,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use common::random::{OsRandom, Random as _};
+
 /// Why a server could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -63,19 +65,25 @@ pub(crate) fn io_error(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) 
     move |error| ServerError::Io { path, error }
 }
 
-/// So many different free ports of the loopback interface. Somebody else may take one before it is used: whoever starts
-/// a server notices, and tries others.
+/// Ports that the system gives to nobody by itself (Linux begins at 32768), so that a port which was free stays so, but for
+/// others who ask here.
+const OWN_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// So many different free ports of the loopback interface.
 ///
 /// # Errors
-/// When the system has none.
+/// When none is found among many.
 pub fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
-    let listeners: Vec<_> =
-        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
+    let (mut ports, mut listeners) = ([0; N], Vec::with_capacity(N));
+    for _ in 0..1000 {
+        let Some(port) = ports.get_mut(listeners.len()) else { return Ok(ports) };
+        *port = OWN_PORTS.start
+            + u16::from_le_bytes([OsRandom.bytes()[0], OsRandom.bytes()[0]])
+                % (OWN_PORTS.end - OWN_PORTS.start);
+        // Held until all are found, so that they differ.
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, *port)));
     }
-    Ok(ports)
+    Err(std::io::ErrorKind::AddrInUse.into())
 }
 
 /// A loopback address.
