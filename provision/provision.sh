@@ -487,6 +487,8 @@ wait_until_seen() {
 
 install_all() {
   check_arguments
+  # Before anything is changed, and not in a pipe: what cannot be written must not leave a part of it in the file.
+  local text; text=$(settings)
   begin 'installing what is missing' 'check that this machine reaches its package mirror'
   need_packages curl=curl zstd=zstd
 
@@ -509,7 +511,7 @@ install_all() {
   if ! id "$user" >/dev/null 2>&1; then doing "adding the user $user" add_user; fi
   if [[ ! -d $home ]]; then doing "making $home" make_home; fi
   [[ -n $dry_run ]] || check_written
-  settings | write 640 "$etc/rollcall.env"
+  printf '%s\n' "$text" | write 640 "$etc/rollcall.env"
   if [[ -n $spot && -e $prefix/current/spot/rollcall-spot.service ]]; then
     spot_text | write 644 "$spot_unit"
   elif [[ -n $spot ]]; then
