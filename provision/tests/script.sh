@@ -41,3 +41,42 @@ if with "$install" "${arguments[@]}" --env ROLLCALL_ALLOW=$'a\nb'; then die 'a s
 grep -qxF 'error: a setting has several lines: ROLLCALL_ALLOW' "$tmp/said" || die "a setting of several lines: $(cat "$tmp/said")"
 cmp -s "$tmp/before.env" "$tmp/etc/rollcall.env" || die "a setting of several lines leaves: $(cat "$tmp/etc/rollcall.env")"
 ok 'a setting of several lines is refused, and the settings stay as they were'
+
+# ---- packages
+
+# dpkg, then apt's update, then its installation find a lock held, as often as it is said; words of dpkg 1.21 and apt 2.6.
+packages='sleep() { SECONDS=$((SECONDS + $1)); }
+held() {
+  local times; times=$(cat "$logs/$1" 2>/dev/null || echo 0)
+  printf "%s\n" $((times + 1)) >"$logs/$1"
+  ((times < held)) || return 1
+  printf "%s\n" "$2" >&2
+}
+dpkg() { if held dpkg "dpkg: error: dpkg frontend lock was locked by another process with pid 17"; then return 2; fi; }
+apt-get() {
+  case " $* " in
+    *" -s "*) echo "Inst zstd (1)" ;;
+    *" update "*) if held update "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 17 (apt-get)"; then return 100; fi ;;
+    *" install "*)
+      [[ " $* " == *" DPkg::Lock::Timeout=300 "* && $DEBIAN_FRONTEND == noninteractive ]] || return 3
+      if held install "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?"; then return 100; fi
+      echo "E: no room" >&2
+      return "$broken" ;;
+  esac
+}
+install_packages zstd'
+# waited TIMES CODE: with a lock that is held so often and an installation that ends so
+waited() {
+  rm -rf "$tmp/logs" "$tmp/opt"; mkdir "$tmp/logs"
+  with "held=$1 broken=$2; $packages"
+}
+waited 3 0 || die "locks that are held for a while: $(cat "$tmp/said")"
+[[ $(cat "$tmp/logs/"{dpkg,update,install} | tr '\n' ' ') == '4 4 4 ' ]] || die "locks that are held for a while: $(cat "$tmp/said")"
+[[ $(cat "$tmp/opt/packages") == zstd ]] || die 'the packages are not noted'
+ok 'locks of dpkg and apt are waited for'
+if waited 1000 0; then die 'locks that are held for ever are taken'; fi
+tries=$(cat "$tmp/logs/dpkg")
+((tries > 30 && tries < 62)) && [[ ! -e $tmp/logs/update ]] || die "locks that are held for ever: $tries tries"
+if waited 0 100; then die 'an installation that fails is taken'; fi
+[[ $(cat "$tmp/logs/install") == 1 ]] || die 'an installation that fails for another reason is tried again'
+ok 'for 5 minutes, and for nothing else'
