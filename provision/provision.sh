@@ -315,8 +315,9 @@ header = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\""
     if [[ -n $session ]]; then settings+="
 header = \"x-amz-security-token: $session\""; fi
   fi
+  # A server that falls silent ends a try after a minute. Older curls than 7.71 (Ubuntu 20.04) do not know --retry-all-errors.
   curl --config - --fail --silent --show-error --location --retry 5 --retry-connrefused --connect-timeout 20 \
-    --output "$2" <<<"$settings
+    --speed-limit 1024 --speed-time 60 --output "$2" <<<"$settings
 url = \"$url\""
 }
 

@@ -8,7 +8,8 @@ set -euo pipefail
 
 script=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/provision.sh
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+server=''
+trap 'if [[ -n $server ]]; then kill "$server"; fi; rm -rf "$tmp"' EXIT
 
 ok() { printf 'ok      %s\n' "$*"; }
 die() { printf 'FAILED  %s\n' "$*" >&2; exit 1; }
@@ -17,12 +18,13 @@ die() { printf 'FAILED  %s\n' "$*" >&2; exit 1; }
 sed -e '/^\[\[ $(uname -s) == /,$d' \
   -e "s#^readonly prefix=.*#readonly prefix=$tmp/opt home=$tmp/home etc=$tmp/etc logs=$tmp/logs run=$tmp/run#" \
   -e "s#^readonly unit=.*#readonly unit=$tmp/worker.service spot_unit=$tmp/spot.service#" \
+  -e 's#--speed-time 60#--speed-time 2#' \
   -e "s#^readonly user=.*#readonly user=rollcall-nobody links=$tmp/links#" "$script" >"$tmp/functions.sh"
 [[ $(grep -c "$tmp" "$tmp/functions.sh") == 3 ]] || die 'the paths of provision.sh are not where they were'
 
 # with CODE ARGUMENT...: runs the code among the script's functions
 with() {
-  env -i PATH="$PATH" LC_ALL=C code="$1" bash -c '. "$0"; eval "$code"' "$tmp/functions.sh" "${@:2}" >"$tmp/said" 2>&1
+  env -i PATH="$PATH" LC_ALL=C code="$1" timeout 60 bash -c '. "$0"; eval "$code"' "$tmp/functions.sh" "${@:2}" >"$tmp/said" 2>&1
 }
 
 # ---- settings
@@ -80,3 +82,37 @@ tries=$(cat "$tmp/logs/dpkg")
 if waited 0 100; then die 'an installation that fails is taken'; fi
 [[ $(cat "$tmp/logs/install") == 1 ]] || die 'an installation that fails for another reason is tried again'
 ok 'for 5 minutes, and for nothing else'
+
+# ---- downloads
+
+# Falls silent in the middle of the first answer, for as long as it is waited for.
+python3 - "$tmp/port" <<'END' &
+import http.server, os, sys
+class Silent(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Silent.asked += 1
+        self.send_response(200)
+        self.send_header('Content-Length', '8')
+        self.end_headers()
+        self.wfile.write(b'rollcall'[:4 if Silent.asked == 1 else 8])
+        self.wfile.flush()
+        if Silent.asked == 1:
+            self.connection.recv(1)
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Silent)
+with open(sys.argv[1] + '.new', 'w') as port:
+    port.write(str(server.server_port))
+os.rename(sys.argv[1] + '.new', sys.argv[1])
+server.serve_forever()
+END
+server=$!
+for ((tries = 0; tries < 100; tries++)); do
+  if [[ -s $tmp/port ]]; then break; fi
+  sleep 0.1
+done
+url=http://127.0.0.1:$(cat "$tmp/port")/release
+with "download $url '$tmp/release'" || die "a server that falls silent: $(cat "$tmp/said")"
+[[ $(cat "$tmp/release") == rollcall ]] || die "a server that falls silent gave: $(cat "$tmp/release")"
+ok 'a server that falls silent is asked again'
