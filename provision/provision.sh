@@ -239,7 +239,7 @@ patiently() {
   return "$code"
 }
 
-# Nothing of what apt downloads stays. `update` and downloads do not know the timeout.
+# Nothing of what apt downloads stays. `update` does not know the timeout.
 apt_get() { patiently apt-get -q -o APT::Keep-Downloaded-Packages=false -o DPkg::Lock::Timeout="$lock_s" "$@"; }
 
 install_packages() {
