@@ -29,6 +29,8 @@ readonly prefix=/opt/rollcall home=/var/lib/rollcall etc=/etc/rollcall logs=/var
 readonly unit=/etc/systemd/system/rollcall-worker.service spot_unit=/etc/systemd/system/rollcall-spot.service
 readonly user=rollcall links=/usr/local/bin
 readonly programs=(rollcall rollcall-worker rollcall-provision)
+# For how long apt's and dpkg's locks are waited for, and what they say when one is held.
+readonly lock_s=300 locked='^E: (Could not get lock|Unable to acquire the dpkg)|locked by another process'
 # What a worker is started with counts as one thing: a change of any of it restarts the worker.
 changed='' step='reading the arguments' hint='' temporary=''
 
@@ -219,12 +221,30 @@ remove_all() {
 
 # ---- installing
 
-# Nothing of what apt downloads stays.
-apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q -o APT::Keep-Downloaded-Packages=false "$@" >&2; }
+# patiently COMMAND...: runs dpkg or apt-get, anew for up to 5 minutes while another program holds one of their locks, such as the
+# updates of a machine that has just started; asks nothing
+patiently() {
+  local code until=$((SECONDS + lock_s))
+  temporary=$(mktemp -d)
+  while :; do
+    code=0
+    # Errors by way of a file: of a pipe, a service that a package starts might hold the other end.
+    DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@" >&2 2>"$temporary/errors" || code=$?
+    cat "$temporary/errors" >&2
+    ((code != 0 && SECONDS < until)) && grep -qE "$locked" "$temporary/errors" || break
+    say 'another program is installing packages; waiting for it'
+    sleep 5
+  done
+  rm -rf "$temporary"; temporary=''
+  return "$code"
+}
+
+# Nothing of what apt downloads stays. `update` does not know the timeout.
+apt_get() { patiently apt-get -q -o APT::Keep-Downloaded-Packages=false -o DPkg::Lock::Timeout="$lock_s" "$@"; }
 
 install_packages() {
   # A machine that was lost in the middle of an installation.
-  dpkg --configure -a >&2
+  patiently dpkg --configure -a
   apt_get update
   # Everything that comes with them, noted before it comes, so that an interrupted run forgets none.
   mkdir -p "$prefix"
@@ -295,8 +315,9 @@ header = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\""
     if [[ -n $session ]]; then settings+="
 header = \"x-amz-security-token: $session\""; fi
   fi
+  # A server that falls silent ends a try after a minute. Older curls than 7.71 (Ubuntu 20.04) do not know --retry-all-errors.
   curl --config - --fail --silent --show-error --location --retry 5 --retry-connrefused --connect-timeout 20 \
-    --output "$2" <<<"$settings
+    --speed-limit 1024 --speed-time 60 --output "$2" <<<"$settings
 url = \"$url\""
 }
 
@@ -487,6 +508,8 @@ wait_until_seen() {
 
 install_all() {
   check_arguments
+  # Before anything is changed, and not in a pipe: what cannot be written must not leave a part of it in the file.
+  local text; text=$(settings)
   begin 'installing what is missing' 'check that this machine reaches its package mirror'
   need_packages curl=curl zstd=zstd
 
@@ -509,7 +532,7 @@ install_all() {
   if ! id "$user" >/dev/null 2>&1; then doing "adding the user $user" add_user; fi
   if [[ ! -d $home ]]; then doing "making $home" make_home; fi
   [[ -n $dry_run ]] || check_written
-  settings | write 640 "$etc/rollcall.env"
+  printf '%s\n' "$text" | write 640 "$etc/rollcall.env"
   if [[ -n $spot && -e $prefix/current/spot/rollcall-spot.service ]]; then
     spot_text | write 644 "$spot_unit"
   elif [[ -n $spot ]]; then

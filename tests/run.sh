@@ -95,6 +95,8 @@ for script in provision/*.sh provision/tests/*.sh tests/*.sh tests/*/*.sh deploy
   if [[ -f $script ]]; then check "bash -n $script" bash -n "$script"; fi
 done
 
+check 'functions of provision.sh' provision/tests/script.sh
+grep SKIPPED "$tmp/log" || true
 check 'the scripts that score' python3 -m unittest discover -q -s tests/accuracy
 
 say 'servers'

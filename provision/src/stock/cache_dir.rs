@@ -2,7 +2,7 @@
 //!
 //! Two files: the bytes, written in any order, and a journal of the parts that are complete. A part is noted after its
 //! bytes were written, so a killed process loses at most the parts under way. After a power failure the journal may know
-//! more than the disk: what is unpacked is compared with digests, and `ensure` then fetches everything anew.
+//! more than the disk: what is unpacked is compared with digests, and everything is then fetched anew.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -92,6 +92,12 @@ impl Download {
         missing_parts(self.bytes, self.part_bytes, &self.done)
     }
 
+    /// Size of what is still to come.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing().iter().map(|part| part.end - part.start).sum()
+    }
+
     /// Whether an earlier process left something to go on with.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
@@ -171,6 +177,7 @@ mod tests {
         let second = open("a", &identity(25));
         assert!(second.is_resumed());
         assert_eq!(second.missing().iter().map(|part| part.number).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(second.missing_bytes(), 15);
         second.note(&parts[0]).unwrap();
         drop(second);
         assert_eq!(open("a", &identity(25)).missing().len(), 1);

@@ -5,17 +5,19 @@
 //! ```
 //! Until the rename nothing of the new version can be seen, and until `current` moves the old one is in use.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use common::home::Home;
 use common::model::manifest::FILE_NAME;
 
-use super::cache_dir::{Download, Identity, PART_BYTES};
+use super::cache_dir::Download;
 use super::cache_table::{Plan, Replaced, There, plan};
 use super::depot::{Depot, DepotError, Offer};
 use super::fetch::FetchError;
 use super::signature::{Policy, SignatureError, Standing};
-use super::tarball::{self, Member, TarballError};
+use super::tarball::{Member, TarballError};
+use super::unpacked::{Archive, UnpackedError};
 use super::{room, switch};
 use crate::digest;
 use crate::place::{At as _, Lock, Partial, PlaceError};
@@ -23,11 +25,8 @@ use crate::progress::Progress;
 use crate::selftest::{self, SelfTestError};
 use crate::verify::{self, VerifyError};
 
-/// Space that stays free beside what an installation needs.
-const SPARE_BYTES: u64 = 16 << 20;
-
 /// Why a bundle could not be ensured. What was current before still is, and nothing of the refused version is left but,
-/// where the network failed, the parts that were fetched.
+/// where the network failed or the disk has no room, the parts that were fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum EnsureError {
     /// The store does not offer it.
@@ -191,31 +190,23 @@ fn install(
 ) -> Result<(), EnsureError> {
     let home = options.home;
     let (key, identity) = depot.archive(offer)?;
-    let unpacked: u64 = offer.manifest.files.iter().map(|file| file.bytes).sum();
-    let bytes = identity.bytes.saturating_add(unpacked).saturating_add(SPARE_BYTES);
-    let free = room::free_bytes(home.root()).at("look at", home.root())?;
-    if free < bytes {
-        return Err(EnsureError::NoRoom { folder: home.root().to_owned(), bytes, free });
-    }
-    let partial = lock.partial()?;
-    let new = partial.path().join("new");
-    let fetched = Fetched { depot, offer, key: &key, identity: &identity };
-    let mut again = true;
-    let download = loop {
-        let download = fetched.download(home, progress)?;
-        progress.step("unpacking and checking every file");
-        let Err(error) = unpack(&download, offer, &key, &new) else { break download };
-        let resumed = download.is_resumed();
-        // Nothing of a refused archive stays.
-        download.remove()?;
-        let damage = matches!(&error, EnsureError::Archive { source, .. } if resumed || source.is_damage());
-        if !(damage && std::mem::take(&mut again)) {
-            return Err(error);
-        }
-        std::fs::remove_dir_all(&new).at("remove", &new)?;
-        // It was damaged on its way, or by a killed process, or lies damaged in the store: one more try tells.
-        progress.step("fetching it anew, because what came is damaged");
+    let manifest = &offer.manifest;
+    let archive = Archive {
+        depot,
+        key,
+        identity,
+        members: members(offer),
+        title: format!("{}@{}", manifest.name, manifest.version),
+        cache: downloads(home, &manifest.name),
+        name: format!("{}-{}", manifest.version, &offer.sha256[..16]),
     };
+    let (partial, download) = begin(&archive, lock, home.root(), room::free_bytes)?;
+    let new = partial.path().join("new");
+    let download = archive.unpack(download, &new, progress).map_err(|error| match error {
+        UnpackedError::Fetch(error) => error.into(),
+        UnpackedError::Archive(source) => EnsureError::Archive { key: archive.key.clone(), source },
+        UnpackedError::Place(error) => error.into(),
+    })?;
     let proven = prove(offer, &partial, &new, options, progress);
     let placed = proven.and_then(|()| {
         progress.step("putting the bundle into its place");
@@ -225,13 +216,26 @@ fn install(
     placed
 }
 
-fn unpack(download: &Download, offer: &Offer, key: &str, into: &Path) -> Result<(), EnsureError> {
-    std::fs::create_dir(into).at("make", into)?;
-    let archive = std::fs::File::open(download.path()).map_err(TarballError::Read);
-    archive.and_then(|archive| tarball::unpack(archive, &members(offer), into)).map_err(|error| match error {
-        TarballError::Place(error) => error.into(),
-        source => EnsureError::Archive { key: key.to_owned(), source },
-    })
+/// A folder to write into and the download to go on with, if the disk has room for the rest. What killed runs left is
+/// swept before it is asked: it would count as used.
+fn begin(
+    archive: &Archive<'_>,
+    lock: &Lock,
+    root: &Path,
+    free_bytes: impl FnOnce(&Path) -> io::Result<u64>,
+) -> Result<(Partial, Download), EnsureError> {
+    let partial = lock.partial()?;
+    let download = archive.open()?;
+    let unpacked: u64 = archive.members.iter().map(|member| member.bytes).sum();
+    let bytes = room::needed_bytes(download.missing_bytes(), unpacked);
+    let free = free_bytes(root).at("look at", root)?;
+    if free < bytes {
+        if !download.is_resumed() {
+            download.remove()?;
+        }
+        return Err(EnsureError::NoRoom { folder: root.to_owned(), bytes, free });
+    }
+    Ok((partial, download))
 }
 
 fn prove(
@@ -252,30 +256,6 @@ fn prove(
     Ok(())
 }
 
-/// What is fetched, and from where.
-struct Fetched<'a> {
-    depot: &'a Depot,
-    offer: &'a Offer,
-    key: &'a str,
-    identity: &'a Identity,
-}
-
-impl Fetched<'_> {
-    /// The archive on this disk, whole.
-    fn download(&self, home: &Home, progress: &dyn Progress) -> Result<Download, EnsureError> {
-        let manifest = &self.offer.manifest;
-        let cache = downloads(home, &manifest.name);
-        let name = format!("{}-{}", manifest.version, &self.offer.sha256[..16]);
-        let download = Download::open(&cache, &name, self.identity, PART_BYTES)?;
-        let left: u64 = download.missing().iter().map(|part| part.end - part.start).sum();
-        let verb = if download.is_resumed() { "going on to fetch" } else { "fetching" };
-        let size = left as f64 / 1e6;
-        progress.step(&format!("{verb} {}@{} ({size:.1} MB)", manifest.name, manifest.version));
-        self.depot.fetch(self.key, self.identity, &download, progress)?;
-        Ok(download)
-    }
-}
-
 /// What the archive may hold: the manifest itself, and all its files.
 fn members(offer: &Offer) -> Vec<Member> {
     let itself = Member {
@@ -292,3 +272,7 @@ fn members(offer: &Offer) -> Vec<Member> {
     });
     std::iter::once(itself).chain(files).collect()
 }
+
+#[cfg(test)]
+#[path = "ensure_tests.rs"]
+mod tests;

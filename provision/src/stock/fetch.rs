@@ -42,8 +42,7 @@ pub(super) async fn parts<S: ObjectStore>(
     progress: &dyn Progress,
 ) -> Result<(), FetchError> {
     let missing = download.missing();
-    let left: u64 = missing.iter().map(|part| part.end - part.start).sum();
-    let moved = AtomicU64::new(identity.bytes - left);
+    let moved = AtomicU64::new(identity.bytes - download.missing_bytes());
     let one = |part: Part| {
         let moved = &moved;
         async move {

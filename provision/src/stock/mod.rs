@@ -14,6 +14,7 @@ pub mod runtime;
 pub mod signature;
 pub mod switch;
 pub mod tarball;
+mod unpacked;
 
 use std::path::PathBuf;
 

@@ -14,11 +14,12 @@ use common::port::object_store::ObjectStore as _;
 use common::port::object_store::content::Content;
 use serde::{Deserialize, Serialize};
 
-use super::cache_dir::{Download, Identity, PART_BYTES};
+use super::cache_dir::Identity;
 use super::depot::{Depot, DepotError, found};
 use super::fetch::FetchError;
 use super::push::{PushError, put_once};
 use super::tarball::{self, Member, Packed, TarballError};
+use super::unpacked::{Archive, UnpackedError};
 use crate::digest;
 use crate::place::{At as _, Lock, PlaceError};
 use crate::progress::Progress;
@@ -179,24 +180,24 @@ pub fn ensure(
     if identity.bytes > bytes_max {
         return Err(DepotError::TooLarge { bytes: identity.bytes, bytes_max }.into());
     }
-    let cache = home.cache().join("runtimes");
-    let download =
-        Download::open(&cache, &format!("{}-{ONNXRUNTIME_VERSION}", kind.name()), &identity, PART_BYTES)?;
-    progress.step(&format!(
-        "fetching ONNX Runtime {ONNXRUNTIME_VERSION} ({:.1} MB)",
-        identity.bytes as f64 / 1e6
-    ));
-    depot.fetch(&key, &identity, &download, progress)?;
-    progress.step("unpacking and checking every file");
+    let archive = Archive {
+        depot,
+        key,
+        identity,
+        members,
+        title: format!("ONNX Runtime {ONNXRUNTIME_VERSION}"),
+        cache: home.cache().join("runtimes"),
+        name: format!("{}-{ONNXRUNTIME_VERSION}", kind.name()),
+    };
     let partial = lock.partial()?;
     let new = partial.path().join("new");
-    fs::create_dir(&new).at("make", &new)?;
-    let unpacked = fs::File::open(download.path())
-        .map_err(TarballError::Read)
-        .and_then(|archive| tarball::unpack(archive, &members, &new));
-    // Whatever it is, it is not needed any more: a refused one must not be gone on with.
+    let download = archive.unpack(archive.open()?, &new, progress).map_err(|error| match error {
+        UnpackedError::Fetch(error) => error.into(),
+        UnpackedError::Archive(error) => StockedRuntimeError::Archive(error),
+        UnpackedError::Place(error) => error.into(),
+    })?;
+    // Of one whose manifest lies nothing stays either.
     download.remove()?;
-    unpacked.map_err(StockedRuntimeError::Archive)?;
     if !kind.is_whole(&new) {
         let detail = format!("it does not describe a library with its `{}`", kind.list_file());
         return Err(StockedRuntimeError::Manifest { key: manifest_key(kind), detail });

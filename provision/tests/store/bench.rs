@@ -1,5 +1,6 @@
 //! A store, a machine's home, bundles, and the program between them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::symlink;
@@ -252,6 +253,14 @@ impl Machine {
         files.sort();
         files
     }
+}
+
+/// The parts that the journal in a folder of downloads names.
+pub fn noted(cache: &Path) -> BTreeSet<u64> {
+    let journals = fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path());
+    let journal = journals.into_iter().find(|path| path.extension() == Some("parts".as_ref()));
+    let text = journal.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    text.lines().skip(1).map(|line| line.parse().unwrap()).collect()
 }
 
 /// Reads along until a line contains `text`; `false` when the program ended before.

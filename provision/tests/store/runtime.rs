@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::home::{Home, ONNXRUNTIME_VERSION};
 use hyper::Method;
 use provision::digest;
 use tests::conformance::object_store::noise;
-use tests::s3_server::fault::Fault;
+use tests::s3_server::fault::{Fault, Rule};
+use tests::servers::wait_until;
 
-use crate::bench::{Machine, S3};
+use crate::bench::{Machine, S3, noted};
 
 /// Something that stands for the library: what `runtime` would have unpacked.
 fn install(home: &Home) {
@@ -80,6 +82,31 @@ fn damage_in_the_store_is_refused_and_leaves_nothing() {
         fs::write(&object, whole).unwrap();
     }
     fetch(&beside(&machine)).expect(0);
+}
+
+#[test]
+fn a_download_that_is_gone_on_with_and_proves_damaged_is_fetched_anew() {
+    let s3 = S3::start();
+    let machine = Machine::on_s3(&s3);
+    install(&machine.home);
+    machine.run(&["pack-runtime"]).expect(0);
+    // Two parts: one comes, the other hangs.
+    let (contains, fault) = ("runtime.tar.zst".to_owned(), Fault::Silence { after_bytes: 1_000 });
+    s3.faults().add(Rule { method: Some(Method::GET), contains, skip: 1, times: 1, fault });
+    let other = Machine::on_s3(&s3);
+    let mut child = other.start(&["runtime", "--store", &other.store]);
+    let cache = other.home.cache().join("runtimes");
+    assert!(wait_until(Duration::from_secs(60), || noted(&cache).len() == 1), "{:?}", noted(&cache));
+    child.kill();
+    child.wait();
+    // As after a power failure: the journal knows more than the disk.
+    let download = cache.join(format!("onnxruntime-{ONNXRUNTIME_VERSION}.download"));
+    let bytes = fs::metadata(&download).unwrap().len();
+    fs::write(&download, vec![0; bytes as usize]).unwrap();
+    fetch(&other).expect(0).says("going on to fetch").says("fetching it anew").says("installed");
+    let read = |home: &Home| fs::read(home.onnxruntime_library()).unwrap();
+    assert_eq!(read(&machine.home), read(&other.home));
+    assert_eq!(fs::read_dir(cache).unwrap().count(), 0);
 }
 
 #[test]
