@@ -6,7 +6,7 @@
 //! | engine | `engine`, `windows`, `locals`, `pooling`, `network`, `desk`, `memory`, over the port `board` | none |
 //! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc`, `libraries` | calls of C |
 //! | ONNX Runtime | `allocator` (its memory from our pool), `binding` (networks over memory of ours) | calls of C |
-//! | opening | `open` (from a machine to engines), `check` (kernels on the card), `error` | none |
+//! | opening | `open` (from a machine to engines), `seen` (cards that the kernel shows), `check` (kernels on the card), `error` | none |
 //!
 //! One lane has one stream: copies, our kernels and ONNX Runtime's all go into it, so that their order is the order in which
 //! they were asked for. Lanes share the card's memory pool and nothing else.
@@ -37,6 +37,7 @@ mod pool;
 mod pooling;
 mod reference;
 mod rungs;
+mod seen;
 mod staging;
 mod windows;
 

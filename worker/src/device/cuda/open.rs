@@ -18,6 +18,7 @@ use super::libraries;
 use super::nvrtc::{self, Lengths};
 use super::pool::{Budgeted, budget_bytes};
 use super::rungs::ROWS_MIN;
+use super::seen::Seen;
 use crate::batch::plan::Limits;
 use crate::device::bundle::Bundle;
 use crate::device::gauges::GaugeSource;
@@ -68,7 +69,7 @@ pub struct Prepared {
 /// # Errors
 /// See [`CudaError`]; those that [`CudaError::is_absence`] tells of.
 pub fn look(home: &Home, ordinal: u32) -> Result<Found, CudaError> {
-    let (context, described) = Context::open(ordinal)?;
+    let (context, described) = Context::open(ordinal).map_err(|error| Seen::look().judge(error))?;
     let library = library::chosen().unwrap_or_else(|| home.onnxruntime_gpu_library());
     let provider = library.with_file_name(PROVIDER);
     if let Some(path) = [&library, &provider].into_iter().find(|path| !path.is_file()) {
