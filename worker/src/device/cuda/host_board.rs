@@ -10,7 +10,7 @@ use super::board::{Address, Board, BoardError, Launch};
 use super::pool::fake::FakePool;
 use super::pool::{Budgeted, PoolError, Stream};
 use super::reference::{pool_reference, project_reference};
-use super::staging::{Cursor, Ring, Upload};
+use super::staging::{Cursor, Ring, Upload, put_ints};
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
 use crate::diarize::fbank::{Fbank, subtract_mean};
@@ -96,7 +96,11 @@ impl Board for HostBoard {
     }
 
     fn write_ints(&mut self, to: Address, values: &[i32]) -> Result<(), BoardError> {
-        self.at(to, values.len()).copy_from_slice(values);
+        let mut done = 0;
+        while let Some(fill) = self.ring.fill(done, values.len()) {
+            done = fill.values.end;
+            put_ints(&values[fill.values.clone()], &mut self.at(to, values.len())[fill.values]);
+        }
         Ok(())
     }
 
