@@ -13,7 +13,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use super::allocator;
-use super::board::{Address, Board, BoardError, Launch};
+use super::board::{Address, Board, BoardError, Launch, Opened};
 use super::driver::{Context, Event, Module, Pinned, StreamHandle};
 use super::driver_pool::DriverPool;
 use super::features::Numbers;
@@ -312,22 +312,23 @@ impl Board for Card {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        environment: &Environment,
-        bundle: &Bundle,
-        file: &str,
-    ) -> Result<Session, ort::Error> {
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Opened, ort::Error> {
         match self.session(environment, bundle, file, true) {
+            Ok(session) => Ok(Opened { session, whole: true }),
             Err(error) if error.message().contains(CPU_PARTS) => {
                 tracing::warn!(
                     file,
                     "parts of this network run on the CPU: the CUDA provider does not know them"
                 );
-                self.session(environment, bundle, file, false)
+                let session = self.session(environment, bundle, file, false)?;
+                Ok(Opened { session, whole: false })
             }
-            other => other,
+            Err(error) => Err(error),
         }
+    }
+
+    fn wait(&mut self) -> Result<(), BoardError> {
+        self.stream.synchronize()
     }
 
     fn memory(&self) -> &MemoryInfo<'static> {

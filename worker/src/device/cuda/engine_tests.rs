@@ -212,6 +212,28 @@ fn without_memory_batches_are_halved_and_the_rows_still_arrive() {
 }
 
 #[test]
+fn a_network_with_parts_on_the_cpu_is_bound_anew_for_every_batch() {
+    for_each_bundle(|environment, bundle| {
+        let window = bundle.manifest.segmentation.window_samples as usize;
+        let sound = selftest::signal(window + 16_000, 16_000);
+        let rows = [&sound[..window], &sound[16_000..]];
+        let run = |whole| {
+            let mut board = HostBoard::new(&bundle.manifest, FakePool::new(), PLENTY);
+            board.whole = whole;
+            let mut ours = CudaEngine::load(board, environment, bundle, LIMITS).expect("the networks load");
+            let (waited, taken) = (ours.board().waited, ours.board().pool.allocations());
+            let mut out = Vec::new();
+            rows.iter().for_each(|row| ours.segment(&[row], &mut out).expect("it runs"));
+            (ours.board().waited - waited, ours.board().pool.allocations() - taken, out)
+        };
+        let ((once, kept, ours), (each, taken, theirs)) = (run(true), run(false));
+        assert_eq!((once, each), (0, rows.len()));
+        assert_eq!(kept, taken + 1, "an output that is bound again and again has a place of its own");
+        assert_eq!(ours, theirs);
+    });
+}
+
+#[test]
 fn a_lost_device_ends_the_lane() {
     for_each_bundle(|environment, bundle| {
         let window = bundle.manifest.segmentation.window_samples as usize;

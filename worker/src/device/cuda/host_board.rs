@@ -6,7 +6,7 @@ use ort::environment::Environment;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 
-use super::board::{Address, Board, BoardError, Launch};
+use super::board::{Address, Board, BoardError, Launch, Opened};
 use super::pool::fake::FakePool;
 use super::pool::{Budgeted, PoolError, Stream};
 use super::reference::{pool_reference, project_reference};
@@ -22,6 +22,9 @@ pub(super) struct HostBoard {
     ring: Ring,
     fbank: Option<Fbank>,
     pub idled: usize,
+    /// What is said of networks that are opened.
+    pub whole: bool,
+    pub waited: usize,
 }
 
 impl HostBoard {
@@ -35,6 +38,8 @@ impl HostBoard {
             ring: Ring::new(3, 9_973),
             fbank: manifest.embedding.feature.as_ref().map(of),
             idled: 0,
+            whole: true,
+            waited: 0,
         }
     }
 
@@ -139,14 +144,14 @@ impl Board for HostBoard {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        environment: &Environment,
-        bundle: &Bundle,
-        file: &str,
-    ) -> Result<Session, ort::Error> {
-        let session = Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
-        { session }.commit_from_file(bundle.file(file))
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Opened, ort::Error> {
+        let mut builder = Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
+        Ok(Opened { session: builder.commit_from_file(bundle.file(file))?, whole: self.whole })
+    }
+
+    fn wait(&mut self) -> Result<(), BoardError> {
+        self.waited += 1;
+        Ok(())
     }
 
     fn memory(&self) -> &MemoryInfo<'static> {
