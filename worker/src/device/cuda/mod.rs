@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | pure | `staging` (ring of buffers, what to send), `rungs` (batch shapes), `head` (a pooling head taken apart), `features` (tables of the kernels), `reference` (kernels in f64), `pool` (the budget) | none |
 //! | engine | `engine`, `windows`, `locals`, `pooling`, `network`, `desk`, `memory`, over the port `board` | none |
-//! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc`, `libraries` | calls of C |
+//! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc` and its `compiler`, `libraries` | calls of C |
 //! | ONNX Runtime | `allocator` (its memory from our pool), `binding` (networks over memory of ours) | calls of C |
 //! | opening | `open` (from a machine to engines), `seen` (cards that the kernel shows), `check` (kernels on the card), `error` | none |
 //!
@@ -16,6 +16,7 @@ mod binding;
 mod board;
 mod card;
 mod check;
+mod compiler;
 mod desk;
 mod driver;
 mod driver_pool;
