@@ -73,13 +73,15 @@ fn judge(device: Device, query: Result<Answer, Silence>, banner: impl Fn() -> St
         };
         Found { checks: vec![check], gpu: false }
     };
+    // With `auto` a warning: the worker takes the CPU where there is no GPU, and does not start where there is one.
+    let broken = |said: String| {
+        let found = format!("the NVIDIA driver does not work: {said}");
+        Found { checks: vec![Check::failure("driver", found, fix)], gpu: false }
+    };
     let answer = match query {
-        Err(silence) => return none(format!("no NVIDIA driver: `nvidia-smi` {silence}")),
-        // With `auto` a warning: the worker takes the CPU where there is no GPU, and does not start where there is one.
-        Ok(answer) if !answer.success => {
-            let found = format!("the NVIDIA driver does not work: {}", answer.last_word());
-            return Found { checks: vec![Check::failure("driver", found, fix)], gpu: false };
-        }
+        Err(silence @ Silence::Missing) => return none(format!("no NVIDIA driver: `nvidia-smi` {silence}")),
+        Err(silence) => return broken(format!("`nvidia-smi` {silence}")),
+        Ok(answer) if !answer.success => return broken(answer.last_word()),
         Ok(answer) => answer,
     };
     let gpus: Vec<Gpu> = answer.out.lines().filter_map(parse).collect();
@@ -201,6 +203,7 @@ mod tests {
             (Device::Auto, missing(), Verdict::Ok),
             // Which is a warning then: see `soften`.
             (Device::Auto, broken(), Verdict::Failure),
+            (Device::Auto, Err(Silence::Hangs(LIMIT)), Verdict::Failure),
         ] {
             let Found { checks, gpu } = judge(device, query, String::new);
             assert!(checks.len() == 1 && !gpu, "{checks:?}");

@@ -134,6 +134,10 @@ impl CudaError {
                 "`nvidia-smi` tells whether the driver works; `nvidia-modprobe -u -c=255 -c=0`, as root, makes its device files"
                     .to_owned()
             }
+            // Of no GPU it says below what it says of no driver.
+            Self::Driver { code, .. } if *code != CUresult::CUDA_ERROR_NO_DEVICE => {
+                "`nvidia-smi` tells whether the driver works, and what else uses the GPU".to_owned()
+            }
             Self::NoDriver | Self::Driver { .. } | Self::OldDriver { .. } => {
                 "install NVIDIA's driver, release 580 or later, and give the container access to the GPU"
                     .to_owned()
