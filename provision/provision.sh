@@ -387,6 +387,9 @@ ${folder:+RequiresMountsFor=$(quoted "$folder")}
 [Service]
 User=$user
 EnvironmentFile=$etc/rollcall.env
+# After a start of the machine a GPU's device files may not be there yet, and the worker may not gain the rights to make them.
+# Where there is no such program, nothing happens.
+ExecStartPre=-+/usr/bin/nvidia-modprobe -u -c=255 -c=0
 ExecStart=$prefix/current/bin/rollcall-worker serve
 Restart=always
 RestartSec=2

@@ -40,4 +40,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 END
   mv "$tmp/lib" "$folder"
 fi
-"$bin/rollcall-worker" gpu compile --nvrtc "$folder"
+# A toolkit on the machine may have an NVRTC of its own where the loader looks first: this one has none of its functions.
+mkdir -p "$cache/toolkit"
+ln -sfn "$(ldd "$bin/rollcall-worker" | awk '$1 ~ /^libc\.so/ { print $3 }')" "$cache/toolkit/libnvrtc.so"
+LD_LIBRARY_PATH=$cache/toolkit "$bin/rollcall-worker" gpu compile --nvrtc "$folder"

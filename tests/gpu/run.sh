@@ -53,16 +53,17 @@ nproc | sed 's/^/cores: /'
 if wanted start; then
   say 'from process to ready: the first time (kernels compiled), then again'
   rm -rf "$home/cache/kernels"
+  started=yes
   for time in first again; do
     began=$(now)
     "$worker" run --device cuda --out "$out/start-$time" --formats json --json "$first" >"$out/start-$time.json" 2>"$out/start-$time.log"
     code=$? whole=$(since "$began")
     ready=$(grep -o 'seconds=[0-9.]*' "$out/start-$time.log" | head -n 1 | cut -d= -f2)
-    if ((code != 0)); then row FAILED "start ($time)" "exit $code" "see start-$time.log"; tail -n 12 "$out/start-$time.log"; fi
+    if ((code != 0)); then started=''; row FAILED "start ($time)" "exit $code" "see start-$time.log"; tail -n 12 "$out/start-$time.log"; fi
     row "$(below "${ready:-99}" 5)" "device ready ($time)" "${ready:-none} s of $whole s" 'under 5 s'
   done
-  # Without a device nothing below can hold.
-  ((failed == 0)) || { echo 'the device does not start; see the logs above' >&2; exit 1; }
+  # Without a device nothing below can hold; with a slow one all of it can.
+  [[ -n $started ]] || { echo 'the device does not start; see the logs above' >&2; exit 1; }
 fi
 
 # checked PART: a check of the worker's own, line by line
@@ -158,6 +159,8 @@ fi
 if wanted short; then
   say '200 short files, with utilisation sampled'
   mkdir -p "$out/short"
+  # As many as the worker takes.
+  jobs=$(nproc); ((jobs <= 256)) || jobs=256
   if [[ -f $out/short/200.wav ]] || { repeated 12000 "$out/short/all.wav" && python3 - "$out/short" <<'END'
 import sys
 import wave
@@ -173,7 +176,7 @@ END
     nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used --format=csv,noheader,nounits --loop-ms=100 >"$out/utilisation.csv" 2>/dev/null &
     sampler=$!
     began=$(now)
-    "$worker" run --device cuda --jobs "$(nproc)" --out "$out/short-out" --formats json --json "$out"/short/[0-9]*.wav >"$out/short.json" 2>"$out/short.log"
+    "$worker" run --device cuda --jobs "$jobs" --out "$out/short-out" --formats json --json "$out"/short/[0-9]*.wav >"$out/short.json" 2>"$out/short.log"
     code=$? seconds=$(since "$began")
     kill "$sampler" 2>/dev/null; wait "$sampler" 2>/dev/null
     row "$( ((code == 0)) && echo ok || echo FAILED)" '200 files of 60 s' "$seconds s, $(awk -v s="$seconds" 'BEGIN { printf "%.0f", 12000 / s }')x real time" ''

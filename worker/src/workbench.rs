@@ -162,6 +162,8 @@ impl Workbench {
     /// # Errors
     /// See [`SetupError`].
     pub fn open(setup: Setup) -> Result<Self, SetupError> {
+        // Taking the card is part of getting ready.
+        let began = Instant::now();
         let gpu = match setup.device {
             DeviceChoice::Cpu => None,
             DeviceChoice::Cuda(number) => Some(cuda::look(&setup.home, number).map_err(SetupError::NoGpu)?),
@@ -177,7 +179,7 @@ impl Workbench {
         };
         let bundle = Bundle::open(&setup.bundle, &setup.home)?;
         match gpu {
-            Some(found) => Self::on_gpu(&found, bundle, setup),
+            Some(found) => Self::on_gpu(&found, bundle, setup, began),
             None => Self::on_cpu(bundle, setup),
         }
     }
@@ -207,8 +209,7 @@ impl Workbench {
         Ok(Self { bundle, device, device_name, gpu_name: None, limits: setup.limits })
     }
 
-    fn on_gpu(found: &Found, bundle: Bundle, setup: Setup) -> Result<Self, SetupError> {
-        let began = Instant::now();
+    fn on_gpu(found: &Found, bundle: Bundle, setup: Setup, began: Instant) -> Result<Self, SetupError> {
         let wanted =
             CudaSetup { memory: setup.device_memory, lanes: setup.threads, batch_rows: setup.batch_rows };
         let prepared = cuda::prepare(found, &bundle, &setup.home, &wanted).map_err(SetupError::NoGpu)?;

@@ -29,20 +29,28 @@ struct Gpu {
     free_mib: u64,
 }
 
-pub(super) fn checks(device: Device) -> Vec<Check> {
+/// What was found, and whether there is a GPU that a worker would look at.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub checks: Vec<Check>,
+    pub gpu: bool,
+}
+
+pub(super) fn look(device: Device) -> Found {
     if device == Device::Cpu {
-        return vec![Check::ok("device", "the CPU, as asked")];
+        return Found { checks: vec![Check::ok("device", "the CPU, as asked")], gpu: false };
     }
     let query = Command::new("nvidia-smi")
         .args([&format!("--query-gpu={QUERY}"), "--format=csv,noheader,nounits"])
         .ask();
     let banner = || Command::new("nvidia-smi").ask().map(|answer| answer.out).unwrap_or_default();
-    let checks = judge(device, query, banner);
-    if device == Device::Auto { checks.into_iter().map(soften).collect() } else { checks }
+    let Found { checks, gpu } = judge(device, query, banner);
+    let checks = if device == Device::Auto { checks.into_iter().map(soften).collect() } else { checks };
+    Found { checks, gpu }
 }
 
 /// With `auto` a worker runs on the CPU where the GPU will not do.
-fn soften(check: Check) -> Check {
+pub(super) fn soften(check: Check) -> Check {
     Check { verdict: check.verdict.min(Verdict::Warning), ..check }
 }
 
@@ -56,29 +64,33 @@ impl Ask for Command {
     }
 }
 
-fn judge(device: Device, query: Result<Answer, Silence>, banner: impl Fn() -> String) -> Vec<Check> {
-    let none = |found: String| match device {
-        Device::Cuda { .. } => Check::failure(
-            "driver",
-            found,
-            "install NVIDIA's driver, release 580 or later, and give the container access to the GPU; or use `--device cpu`",
-        ),
-        Device::Auto | Device::Cpu => Check::ok("device", format!("the CPU: {found}")),
+fn judge(device: Device, query: Result<Answer, Silence>, banner: impl Fn() -> String) -> Found {
+    let fix = "install NVIDIA's driver, release 580 or later, and give the container access to the GPU; or use `--device cpu`";
+    let none = |found: String| {
+        let check = match device {
+            Device::Cuda { .. } => Check::failure("driver", found, fix),
+            Device::Auto | Device::Cpu => Check::ok("device", format!("the CPU: {found}")),
+        };
+        Found { checks: vec![check], gpu: false }
+    };
+    // With `auto` a warning: the worker takes the CPU where there is no GPU, and does not start where there is one.
+    let broken = |said: String| {
+        let found = format!("the NVIDIA driver does not work: {said}");
+        Found { checks: vec![Check::failure("driver", found, fix)], gpu: false }
     };
     let answer = match query {
-        Err(silence) => return vec![none(format!("no NVIDIA driver: `nvidia-smi` {silence}"))],
-        Ok(answer) if !answer.success => {
-            return vec![none(format!("the NVIDIA driver does not work: {}", answer.last_word()))];
-        }
+        Err(silence @ Silence::Missing) => return none(format!("no NVIDIA driver: `nvidia-smi` {silence}")),
+        Err(silence) => return broken(format!("`nvidia-smi` {silence}")),
+        Ok(answer) if !answer.success => return broken(answer.last_word()),
         Ok(answer) => answer,
     };
     let gpus: Vec<Gpu> = answer.out.lines().filter_map(parse).collect();
     let wanted = if let Device::Cuda { number } = device { number } else { 0 };
     let Some(gpu) = gpus.iter().find(|gpu| gpu.index == wanted) else {
         let found = format!("the driver shows {} GPUs, and none is number {wanted}", gpus.len());
-        return vec![none(found)];
+        return none(found);
     };
-    vec![
+    let checks = vec![
         Check::ok("device", format!("GPU {}: {}", gpu.index, gpu.name)),
         at_least("driver", &gpu.driver, &DRIVER_MIN, "install a newer NVIDIA driver"),
         at_least(
@@ -94,7 +106,8 @@ fn judge(device: Device, query: Result<Answer, Silence>, banner: impl Fn() -> St
             "use a GPU of the Turing generation or later",
         ),
         memory(gpu),
-    ]
+    ];
+    Found { checks, gpu: true }
 }
 
 fn parse(line: &str) -> Option<Gpu> {
@@ -148,8 +161,9 @@ mod tests {
 
     fn verdicts(device: Device, line: &str) -> Vec<(&'static str, Verdict)> {
         let answer = Answer { success: true, out: format!("{line}\n"), err: String::new() };
-        let checks = judge(device, Ok(answer), || BANNER.to_owned());
-        checks.into_iter().map(|check| (check.name, check.verdict)).collect()
+        let found = judge(device, Ok(answer), || BANNER.to_owned());
+        assert_eq!(found.gpu, found.checks.len() > 1);
+        found.checks.into_iter().map(|check| (check.name, check.verdict)).collect()
     }
 
     #[test]
@@ -182,15 +196,20 @@ mod tests {
     fn no_driver_fails_only_where_a_gpu_is_asked_for() {
         let missing = || Err(Silence::Missing);
         let broken = || Ok(Answer { success: false, out: "couldn't communicate".into(), err: String::new() });
-        for (device, verdict) in [(Device::Cuda { number: 0 }, Verdict::Failure), (Device::Auto, Verdict::Ok)]
-        {
-            for query in [missing(), broken()] {
-                let checks = judge(device, query, String::new);
-                assert_eq!(checks.len(), 1);
-                assert_eq!(checks[0].verdict, verdict, "{checks:?}");
-            }
+        let cuda = Device::Cuda { number: 0 };
+        for (device, query, verdict) in [
+            (cuda, missing(), Verdict::Failure),
+            (cuda, broken(), Verdict::Failure),
+            (Device::Auto, missing(), Verdict::Ok),
+            // Which is a warning then: see `soften`.
+            (Device::Auto, broken(), Verdict::Failure),
+            (Device::Auto, Err(Silence::Hangs(LIMIT)), Verdict::Failure),
+        ] {
+            let Found { checks, gpu } = judge(device, query, String::new);
+            assert!(checks.len() == 1 && !gpu, "{checks:?}");
+            assert_eq!(checks[0].verdict, verdict, "{checks:?}");
         }
-        assert_eq!(checks(Device::Cpu)[0].verdict, Verdict::Ok);
+        assert_eq!(look(Device::Cpu).checks[0].verdict, Verdict::Ok);
     }
 
     #[test]

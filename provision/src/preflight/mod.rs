@@ -123,10 +123,11 @@ pub struct Plan<'a> {
 pub fn run(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
     progress.step("looking at the machine");
     let mut checks = machine::checks(plan.home);
-    checks.extend(gpu::checks(plan.device));
+    let gpu::Found { checks: of_gpu, gpu } = gpu::look(plan.device);
+    checks.extend(of_gpu);
     progress.step("asking the services");
     checks.extend(services::checks(plan));
-    checks.extend(proof::checks(plan, progress));
+    checks.extend(proof::checks(plan, gpu, progress));
     checks
 }
 

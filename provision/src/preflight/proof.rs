@@ -10,7 +10,7 @@ use common::home::{self, Home};
 use serde::Deserialize;
 
 use super::child::ask;
-use super::{Check, Device, Plan};
+use super::{Check, Device, Plan, Verdict, gpu};
 use crate::progress::Progress;
 use crate::runtime::Kind;
 use crate::wheel::Pin;
@@ -31,8 +31,9 @@ const SAMPLE_S: std::ops::RangeInclusive<f64> = 1.9..=2.2;
 /// A loaded machine with two cores needs 3 s.
 const LIMIT: Duration = Duration::from_secs(180);
 
-pub(super) fn checks(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
-    let mut checks = vec![library(plan.home, plan.device)];
+/// `gpu`: there is one that a worker would look at.
+pub(super) fn checks(plan: &Plan<'_>, gpu: bool, progress: &dyn Progress) -> Vec<Check> {
+    let mut checks = libraries(plan.home, plan.device, gpu);
     let folder = match bundle(plan.home, plan.bundle) {
         Ok((folder, found)) => {
             checks.push(Check::ok("bundle", found));
@@ -57,13 +58,28 @@ pub(super) fn checks(plan: &Plan<'_>, progress: &dyn Progress) -> Vec<Check> {
     checks
 }
 
-fn library(home: &Home, device: Device) -> Check {
-    let gpu = Kind::Gpu.is_installed(home);
+fn libraries(home: &Home, device: Device, gpu: bool) -> Vec<Check> {
+    let whole = Kind::Gpu.is_installed(home);
+    let for_gpus = || gpu_library(home, whole);
     match device {
-        Device::Cuda { .. } => return gpu_library(home, gpu),
-        Device::Auto | Device::Cpu if gpu && !Kind::Cpu.is_installed(home) => return gpu_library(home, gpu),
-        Device::Auto | Device::Cpu => {}
+        Device::Cuda { .. } => vec![for_gpus()],
+        Device::Auto | Device::Cpu if whole && !Kind::Cpu.is_installed(home) => vec![for_gpus()],
+        Device::Auto if gpu => vec![cpu_library(home), beside_a_gpu(for_gpus())],
+        Device::Auto | Device::Cpu => vec![cpu_library(home)],
     }
+}
+
+/// With `auto` nothing says that the GPU has to be used; that it is not, somebody has to say.
+fn beside_a_gpu(check: Check) -> Check {
+    let found = if check.verdict == Verdict::Failure {
+        format!("{}; the worker will use the CPU", check.found)
+    } else {
+        check.found.clone()
+    };
+    gpu::soften(Check { name: "onnxruntime_gpu", found, ..check })
+}
+
+fn cpu_library(home: &Home) -> Check {
     let path = home.onnxruntime_library();
     if runtime::is_installed(home) {
         Check::ok("onnxruntime", format!("{} at {}", home::ONNXRUNTIME_VERSION, path.display()))
@@ -205,7 +221,6 @@ fn judge(lines: &str) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Verdict;
 
     fn line(name: &str, duration_s: f64) -> String {
         format!(
@@ -238,9 +253,25 @@ mod tests {
             queue_url: None,
             store_url: None,
         };
-        let checks = checks(&plan, &crate::progress::Silent);
+        let checks = checks(&plan, false, &crate::progress::Silent);
         let names: Vec<_> = checks.iter().map(|check| (check.name, check.verdict)).collect();
         assert_eq!(names, [("onnxruntime", Verdict::Failure), ("bundle", Verdict::Failure)]);
         assert!(checks[1].fix.as_ref().unwrap().contains("ensure starter"));
+    }
+
+    #[test]
+    fn a_gpu_without_its_library_is_said_with_auto() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        let verdicts = |device, gpu| -> Vec<(&'static str, Verdict)> {
+            libraries(&home, device, gpu).into_iter().map(|check| (check.name, check.verdict)).collect()
+        };
+        let for_cpu = ("onnxruntime", Verdict::Failure);
+        assert_eq!(verdicts(Device::Auto, false), [for_cpu]);
+        assert_eq!(verdicts(Device::Cpu, true), [for_cpu]);
+        assert_eq!(verdicts(Device::Auto, true), [for_cpu, ("onnxruntime_gpu", Verdict::Warning)]);
+        let said = &libraries(&home, Device::Auto, true)[1];
+        assert!(said.found.ends_with("; the worker will use the CPU"), "{}", said.found);
+        assert!(said.fix.as_ref().unwrap().contains("runtime --gpu"));
     }
 }

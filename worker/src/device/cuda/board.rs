@@ -11,6 +11,15 @@ use super::staging::Upload;
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
 
+/// A network, loaded.
+pub struct Opened {
+    /// It.
+    pub session: Session,
+    /// All of it runs on the board. Where parts run on the CPU, ONNX Runtime may copy an input to the host when it is bound, and
+    /// never again.
+    pub whole: bool,
+}
+
 /// Where something stands in the device's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -142,7 +151,8 @@ pub struct PoolSizes {
     pub frames: usize,
 }
 
-/// A card and a stream on it. Everything happens in the order in which it was asked for; only [`Board::read`] waits.
+/// A card and a stream on it. Everything happens in the order in which it was asked for; only [`Board::read`] and
+/// [`Board::wait`] wait.
 pub trait Board {
     /// Memory for so many 4-byte values.
     ///
@@ -181,8 +191,13 @@ pub trait Board {
     ///
     /// # Errors
     /// When the library refuses it.
-    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str)
-    -> Result<Session, ort::Error>;
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Opened, ort::Error>;
+
+    /// Waits until everything that was asked for is done.
+    ///
+    /// # Errors
+    /// See [`BoardError`].
+    fn wait(&mut self) -> Result<(), BoardError>;
 
     /// What ONNX Runtime calls the memory of this card.
     fn memory(&self) -> &MemoryInfo<'static>;

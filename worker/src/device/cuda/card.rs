@@ -1,6 +1,7 @@
 //! The board that is a card: one stream, its staging buffers, our kernels, and sessions that run in the same stream.
 
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction;
@@ -12,13 +13,13 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use super::allocator;
-use super::board::{Address, Board, BoardError, Launch};
+use super::board::{Address, Board, BoardError, Launch, Opened};
 use super::driver::{Context, Event, Module, Pinned, StreamHandle};
 use super::driver_pool::DriverPool;
 use super::features::Numbers;
 use super::nvrtc::KERNELS;
 use super::pool::{Budgeted, PoolError};
-use super::staging::{Cursor, Ring, Upload};
+use super::staging::{Cursor, Ring, Upload, put_ints};
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
 use crate::diarize::fbank::Fbank;
@@ -141,6 +142,27 @@ impl Card {
         Ok(at)
     }
 
+    /// Sends values through the staging buffers; `fill` writes those of a range into one.
+    fn send(
+        &mut self,
+        to: Address,
+        values: usize,
+        mut fill: impl FnMut(Range<usize>, &mut [f32]),
+    ) -> Result<(), BoardError> {
+        let mut done = 0;
+        while let Some(next) = self.ring.fill(done, values) {
+            let (slot, copied) = &mut self.slots[next.slot];
+            // The device may still read what was there before.
+            copied.wait()?;
+            let staged = &mut slot.values()[..next.values.len()];
+            fill(next.values.clone(), staged);
+            self.stream.to_device(to.0 + (next.values.start * size_of::<f32>()) as u64, staged)?;
+            copied.record(&self.stream)?;
+            done = next.values.end;
+        }
+        Ok(())
+    }
+
     fn session(
         &self,
         environment: &Environment,
@@ -195,23 +217,13 @@ impl Board for Card {
     }
 
     fn upload(&mut self, to: Address, rows: &[&[f32]], upload: &Upload) -> Result<(), BoardError> {
-        let (mut cursor, mut done) = (Cursor::default(), 0);
-        while let Some(fill) = self.ring.fill(done, upload.values) {
-            let (slot, copied) = &mut self.slots[fill.slot];
-            // The device may still read what was there before.
-            copied.wait()?;
-            let staged = &mut slot.values()[..fill.values.len()];
-            cursor.copy(rows, &upload.parts, staged);
-            self.stream.to_device(to.0 + (fill.values.start * size_of::<f32>()) as u64, staged)?;
-            copied.record(&self.stream)?;
-            done = fill.values.end;
-        }
-        Ok(())
+        let mut cursor = Cursor::default();
+        self.send(to, upload.values, |_, staged| cursor.copy(rows, &upload.parts, staged))
     }
 
     fn write_ints(&mut self, to: Address, values: &[i32]) -> Result<(), BoardError> {
-        // A copy of so little from memory that is not pinned is over, as far as the host's side goes, when the call returns.
-        self.stream.to_device(to.0, values)
+        // From the caller's own memory the driver may copy when the call has returned, and what stands there has changed.
+        self.send(to, values.len(), |range, staged| put_ints(&values[range], staged))
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), BoardError> {
@@ -300,22 +312,23 @@ impl Board for Card {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        environment: &Environment,
-        bundle: &Bundle,
-        file: &str,
-    ) -> Result<Session, ort::Error> {
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Opened, ort::Error> {
         match self.session(environment, bundle, file, true) {
+            Ok(session) => Ok(Opened { session, whole: true }),
             Err(error) if error.message().contains(CPU_PARTS) => {
                 tracing::warn!(
                     file,
                     "parts of this network run on the CPU: the CUDA provider does not know them"
                 );
-                self.session(environment, bundle, file, false)
+                let session = self.session(environment, bundle, file, false)?;
+                Ok(Opened { session, whole: false })
             }
-            other => other,
+            Err(error) => Err(error),
         }
+    }
+
+    fn wait(&mut self) -> Result<(), BoardError> {
+        self.stream.synchronize()
     }
 
     fn memory(&self) -> &MemoryInfo<'static> {

@@ -17,6 +17,9 @@ pub(super) struct Stage {
     starts: Growing,
 }
 
+/// A batch as it is run: how many rows it has with its padding, and whether that is a fixed shape.
+pub(super) type Batch = (usize, Shape);
+
 /// See the module. Errors name the network and its batch.
 pub(super) struct Desk<'a, B> {
     pub board: &'a mut B,
@@ -151,14 +154,21 @@ impl<'a, B: Board> Desk<'a, B> {
         }
     }
 
-    /// Runs rows batch by batch, no batch larger than memory allows: `run` gets which rows, how many the batch has with its
-    /// padding, and whether that is a fixed shape, as it is for rows of the usual length. A batch that finds no memory
-    /// halves those to come.
+    /// Runs rows batch by batch into `out`, no batch larger than memory allows: `run` gets which rows, and their batch, which
+    /// has a fixed shape for rows of the usual length. A batch that finds no memory is run again in halves, as those to come
+    /// are; one of the smallest shape is an error.
     pub fn in_batches<N: Batched>(
         &mut self,
         network: &mut N,
         usual: bool,
-        mut run: impl FnMut(&mut N, &mut Desk<'_, B>, Range<usize>, (usize, Shape)) -> Result<(), EngineError>,
+        out: &mut Vec<f32>,
+        mut run: impl FnMut(
+            &mut N,
+            &mut Desk<'_, B>,
+            Range<usize>,
+            Batch,
+            &mut Vec<f32>,
+        ) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let (rows, mut done) = (self.rows, 0);
         while done < rows {
@@ -166,12 +176,22 @@ impl<'a, B: Board> Desk<'a, B> {
             let end = rows.min(done + largest.full());
             let batch = if usual { (largest.of(end - done), Shape::Fixed) } else { (end - done, Shape::Odd) };
             let mut desk = Desk { rows: end - done, ..self.next(self.network) };
-            let outcome = run(network, &mut desk, done..end, batch);
+            let before = out.len();
+            let outcome = run(network, &mut desk, done..end, batch, out);
             if let Err(EngineError::OutOfMemory { .. }) = outcome {
-                network.rungs().halve(batch.0);
                 network.forget(self.board);
                 self.stage.samples.release(self.board);
                 self.stage.starts.release(self.board);
+                if network.rungs().halve(batch.0) {
+                    tracing::warn!(
+                        network = self.network,
+                        rows = network.rungs().full(),
+                        "out of device memory: batches are at most this large from here on"
+                    );
+                    // Memory may have run out behind the results.
+                    out.truncate(before);
+                    continue;
+                }
             }
             outcome?;
             done = end;

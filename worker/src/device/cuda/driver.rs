@@ -66,7 +66,7 @@ impl Context {
         if !unsafe { sys::is_culib_present() } {
             return Err(CudaError::NoDriver);
         }
-        let broken = |error| CudaError::Driver { detail: detail(error) };
+        let broken = |error: DriverError| CudaError::Driver { code: error.0, detail: detail(error) };
         result::init().map_err(broken)?;
         let mut version = 0;
         // SAFETY: the pointer is of an integer that lives.
@@ -91,7 +91,8 @@ impl Context {
             return Err(CudaError::OldDevice { name: described.name, found, needed: "7.5" });
         }
         if !context.has_async_alloc() {
-            return Err(CudaError::Driver { detail: "it has no memory pools".to_owned() });
+            let detail = "it has no memory pools".to_owned();
+            return Err(CudaError::Driver { code: CUresult::CUDA_ERROR_NOT_SUPPORTED, detail });
         }
         Ok((Self(context), described))
     }

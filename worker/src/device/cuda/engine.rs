@@ -67,7 +67,7 @@ impl Segmentation {
     ) -> Result<(), EngineError> {
         let length = rows.first().map_or(0, |row| row.len());
         let usual = length == self.window;
-        desk.in_batches(self, usual, |this, desk, range, (count, shape)| {
+        desk.in_batches(self, usual, out, |this, desk, range, (count, shape), out| {
             let at = desk.gather(&rows[range], count, &mut this.input)?;
             let (frames, classes) = (usual.then_some(this.frames), this.classes);
             this.network.run(desk, &[(at, &[count, 1, length])], length, shape, |desk, found, at| {
@@ -116,7 +116,7 @@ impl<B: Board> CudaEngine<B> {
     }
 
     /// Runs every fixed batch shape once, so that what is slow the first time is behind it and memory is there. Where it is
-    /// not, batches are halved.
+    /// not, batches are halved, and the shapes that there are then are run.
     ///
     /// # Errors
     /// [`EngineError::OutOfMemory`] when not even the smallest batch finds memory; any other that a network gives.
@@ -129,21 +129,12 @@ impl<B: Board> CudaEngine<B> {
         let mut runs =
             |rungs: fn(&Self) -> Rungs, run: &mut dyn FnMut(&mut Self, usize) -> Result<(), EngineError>| {
                 loop {
-                    let mut outcome = Ok(());
-                    for rows in rungs(self).all().into_iter().rev() {
-                        outcome = run(self, rows);
-                        if outcome.is_err() {
-                            break;
-                        }
+                    let before = rungs(self);
+                    for rows in before.all().into_iter().rev() {
+                        run(self, rows)?;
                     }
-                    match outcome {
-                        Err(EngineError::OutOfMemory { rows }) if rows > super::rungs::ROWS_MIN => {
-                            tracing::warn!(
-                                rows = rungs(self).full(),
-                                "little device memory: batches are at most this large"
-                            );
-                        }
-                        other => return other,
+                    if rungs(self) == before {
+                        return Ok(());
                     }
                 }
             };

@@ -162,14 +162,40 @@ fn without_memory_batches_are_halved_and_the_rows_still_arrive() {
         let budget = four.midpoint(eight);
         let board = HostBoard::new(&bundle.manifest, FakePool::new(), budget);
         let mut ours = CudaEngine::load(board, environment, bundle, LIMITS).expect("the networks load");
-        let mut out = Vec::new();
-        let error = ours.segment(&rows, &mut out).expect_err("eight rows do not fit");
-        assert!(matches!(error, EngineError::OutOfMemory { rows: 8 }), "{error}");
-        assert_eq!(ours.segmentation.rungs.full(), 4, "for good");
-        out.clear();
+        // What was there before stays.
+        let mut out = vec![7.0];
         ours.segment(&rows, &mut out).expect("four fit");
-        assert_eq!(out.len(), expected.len());
-        assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+        assert_eq!(ours.segmentation.rungs.full(), 4, "for good");
+        let alike = |out: &[f32]| {
+            assert_eq!(out.len(), 1 + expected.len());
+            assert!(out[0] == 7.0 && out[1..].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+        };
+        alike(&out);
+
+        // Memory runs out when the results are there already, for the place that they are to have from then on.
+        let fresh = |limits, budget| {
+            let board = HostBoard::new(&bundle.manifest, FakePool::new(), budget);
+            CudaEngine::load(board, environment, bundle, limits).expect("the networks load")
+        };
+        let (mut ours, mut out) = (fresh(LIMITS, eight - 4), vec![7.0]);
+        ours.segment(&rows, &mut out).expect("four fit");
+        assert_eq!(ours.segmentation.rungs.full(), 4);
+        alike(&out);
+
+        // One row alone takes a batch of eight first, and fits where one of four does; where not even that fits, it is an error.
+        let need_of_one = |limits| {
+            let mut ours = fresh(limits, PLENTY);
+            ours.segment(&rows[..1], &mut Vec::new()).expect("there is memory");
+            ours.board().pool.used_max()
+        };
+        let in_four = Limits { segmentation_rows_max: 4, ..LIMITS };
+        let mut ours = fresh(LIMITS, need_of_one(LIMITS) - 4);
+        ours.segment(&rows[..1], &mut Vec::new()).expect("a batch of four fits");
+        assert_eq!(ours.segmentation.rungs.full(), 4);
+        let error = fresh(LIMITS, need_of_one(in_four) - 4)
+            .segment(&rows[..1], &mut Vec::new())
+            .expect_err("a batch of four does not fit");
+        assert!(matches!(error, EngineError::OutOfMemory { rows: 1 }), "{error}");
 
         // The same through the queue, which is what jobs see.
         let (environment, bundle) = (environment.clone(), bundle.clone());
@@ -182,6 +208,28 @@ fn without_memory_batches_are_halved_and_the_rows_still_arrive() {
         let rows = DeviceRows { samples: sound.clone().into(), starts, length: window };
         let answer = device.submit(Which::Segmentation, rows).wait().expect("four rows fit");
         assert_eq!(answer.values.len(), expected.len());
+    });
+}
+
+#[test]
+fn a_network_with_parts_on_the_cpu_is_bound_anew_for_every_batch() {
+    for_each_bundle(|environment, bundle| {
+        let window = bundle.manifest.segmentation.window_samples as usize;
+        let sound = selftest::signal(window + 16_000, 16_000);
+        let rows = [&sound[..window], &sound[16_000..]];
+        let run = |whole| {
+            let mut board = HostBoard::new(&bundle.manifest, FakePool::new(), PLENTY);
+            board.whole = whole;
+            let mut ours = CudaEngine::load(board, environment, bundle, LIMITS).expect("the networks load");
+            let (waited, taken) = (ours.board().waited, ours.board().pool.allocations());
+            let mut out = Vec::new();
+            rows.iter().for_each(|row| ours.segment(&[row], &mut out).expect("it runs"));
+            (ours.board().waited - waited, ours.board().pool.allocations() - taken, out)
+        };
+        let ((once, kept, ours), (each, taken, theirs)) = (run(true), run(false));
+        assert_eq!((once, each), (0, rows.len()));
+        assert_eq!(kept, taken + 1, "an output that is bound again and again has a place of its own");
+        assert_eq!(ours, theirs);
     });
 }
 

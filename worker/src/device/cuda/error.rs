@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cudarc::driver::sys::CUresult;
+
 use super::board::BoardError;
 
 /// See the module; variants in the order in which a machine is looked at.
@@ -16,8 +18,18 @@ pub enum CudaError {
     /// The driver is there and does not work.
     #[error("the NVIDIA driver does not work: {detail}")]
     Driver {
+        /// What it calls the error.
+        code: CUresult,
         /// What it said.
         detail: String,
+    },
+    /// The kernel knows cards, and the driver's library shows none.
+    #[error("the kernel's NVIDIA driver has {cards} GPUs, and none can be reached")]
+    Unreachable {
+        /// How many.
+        cards: usize,
+        /// What the library said.
+        source: Box<CudaError>,
     },
     /// The driver is of an earlier CUDA.
     #[error("the NVIDIA driver knows CUDA up to {found}; {needed} is needed")]
@@ -97,16 +109,17 @@ pub enum CudaError {
 }
 
 impl CudaError {
-    /// Whether the machine simply is not one with a usable GPU, so that `--device auto` takes the CPU.
+    /// Whether the machine simply is not one with a usable GPU, so that `--device auto` takes the CPU: there is none, or none
+    /// of a kind that this program was made for. A GPU that is there and broken is not that.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         matches!(
             self,
             Self::NotBuilt
                 | Self::NoDriver
-                | Self::Driver { .. }
+                | Self::Driver { code: CUresult::CUDA_ERROR_NO_DEVICE, .. }
                 | Self::OldDriver { .. }
-                | Self::NoDevice { .. }
+                | Self::NoDevice { count: ..=0, .. }
                 | Self::OldDevice { .. }
                 | Self::NoRuntime { .. }
         )
@@ -117,6 +130,14 @@ impl CudaError {
     pub fn hints(&self) -> Vec<String> {
         let cpu = "use `--device cpu`, or `--device auto` to take what there is".to_owned();
         let own = match self {
+            Self::Unreachable { .. } => {
+                "`nvidia-smi` tells whether the driver works; `nvidia-modprobe -u -c=255 -c=0`, as root, makes its device files"
+                    .to_owned()
+            }
+            // Of no GPU it says below what it says of no driver.
+            Self::Driver { code, .. } if *code != CUresult::CUDA_ERROR_NO_DEVICE => {
+                "`nvidia-smi` tells whether the driver works, and what else uses the GPU".to_owned()
+            }
             Self::NoDriver | Self::Driver { .. } | Self::OldDriver { .. } => {
                 "install NVIDIA's driver, release 580 or later, and give the container access to the GPU"
                     .to_owned()

@@ -6,11 +6,11 @@ use ort::environment::Environment;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 
-use super::board::{Address, Board, BoardError, Launch};
+use super::board::{Address, Board, BoardError, Launch, Opened};
 use super::pool::fake::FakePool;
 use super::pool::{Budgeted, PoolError, Stream};
 use super::reference::{pool_reference, project_reference};
-use super::staging::{Cursor, Ring, Upload};
+use super::staging::{Cursor, Ring, Upload, put_ints};
 use crate::device::bundle::Bundle;
 use crate::device::engine::EngineError;
 use crate::diarize::fbank::{Fbank, subtract_mean};
@@ -22,6 +22,9 @@ pub(super) struct HostBoard {
     ring: Ring,
     fbank: Option<Fbank>,
     pub idled: usize,
+    /// What is said of networks that are opened.
+    pub whole: bool,
+    pub waited: usize,
 }
 
 impl HostBoard {
@@ -35,6 +38,8 @@ impl HostBoard {
             ring: Ring::new(3, 9_973),
             fbank: manifest.embedding.feature.as_ref().map(of),
             idled: 0,
+            whole: true,
+            waited: 0,
         }
     }
 
@@ -96,7 +101,11 @@ impl Board for HostBoard {
     }
 
     fn write_ints(&mut self, to: Address, values: &[i32]) -> Result<(), BoardError> {
-        self.at(to, values.len()).copy_from_slice(values);
+        let mut done = 0;
+        while let Some(fill) = self.ring.fill(done, values.len()) {
+            done = fill.values.end;
+            put_ints(&values[fill.values.clone()], &mut self.at(to, values.len())[fill.values]);
+        }
         Ok(())
     }
 
@@ -135,14 +144,14 @@ impl Board for HostBoard {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        environment: &Environment,
-        bundle: &Bundle,
-        file: &str,
-    ) -> Result<Session, ort::Error> {
-        let session = Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
-        { session }.commit_from_file(bundle.file(file))
+    fn open(&mut self, environment: &Environment, bundle: &Bundle, file: &str) -> Result<Opened, ort::Error> {
+        let mut builder = Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
+        Ok(Opened { session: builder.commit_from_file(bundle.file(file))?, whole: self.whole })
+    }
+
+    fn wait(&mut self) -> Result<(), BoardError> {
+        self.waited += 1;
+        Ok(())
     }
 
     fn memory(&self) -> &MemoryInfo<'static> {

@@ -81,7 +81,7 @@ impl FrameLevel {
         let samples = rows.first().map_or(0, |row| row.len());
         let (bins, frames) = (self.fbank.bins(), self.fbank.frames(samples));
         let usual = samples == self.full.0;
-        desk.in_batches(self, usual, |this, desk, range, (count, shape)| {
+        desk.in_batches(self, usual, out, |this, desk, range, (count, shape), out| {
             let given = [count, frames, bins];
             let at = desk.features(&rows[range.clone()], given, &mut this.features, None)?;
             let expected = [Some(count), Some(this.channels), usual.then_some(this.full.1)];
@@ -103,7 +103,7 @@ impl FrameLevel {
     ) -> Result<(), EngineError> {
         let (bins, channels) = (self.fbank.bins(), self.channels);
         let frames = rows.first().map_or(0, |row| row.len()) / bins;
-        desk.in_batches(self, false, |this, desk, range, (count, shape)| {
+        desk.in_batches(self, false, out, |this, desk, range, (count, shape), out| {
             let at = desk.send_whole(&mut this.features, &rows[range], count)?;
             this.trunk.run(desk, &[(at, &[count, frames, bins])], frames, shape, |desk, found, at| {
                 check_shape(desk.network, found, &[Some(count), Some(channels), None])?;
@@ -120,7 +120,7 @@ impl FrameLevel {
         weights: &[&[f32]],
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        desk.in_batches(self, false, |this, desk, range, _| {
+        desk.in_batches(self, false, out, |this, desk, range, _, out| {
             this.pooling.of_rows(desk, &rows[range.clone()], &weights[range], out)
         })
     }

@@ -4,9 +4,9 @@
 //! | --- | --- | --- |
 //! | pure | `staging` (ring of buffers, what to send), `rungs` (batch shapes), `head` (a pooling head taken apart), `features` (tables of the kernels), `reference` (kernels in f64), `pool` (the budget) | none |
 //! | engine | `engine`, `windows`, `locals`, `pooling`, `network`, `desk`, `memory`, over the port `board` | none |
-//! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc`, `libraries` | calls of C |
+//! | the card | `card` (copies, kernels, sessions), `driver` (context, stream, events), `driver_pool`, `nvrtc` and its `compiler`, `libraries` | calls of C |
 //! | ONNX Runtime | `allocator` (its memory from our pool), `binding` (networks over memory of ours) | calls of C |
-//! | opening | `open` (from a machine to engines), `check` (kernels on the card), `error` | none |
+//! | opening | `open` (from a machine to engines), `seen` (cards that the kernel shows), `check` (kernels on the card), `error` | none |
 //!
 //! One lane has one stream: copies, our kernels and ONNX Runtime's all go into it, so that their order is the order in which
 //! they were asked for. Lanes share the card's memory pool and nothing else.
@@ -16,6 +16,7 @@ mod binding;
 mod board;
 mod card;
 mod check;
+mod compiler;
 mod desk;
 mod driver;
 mod driver_pool;
@@ -37,6 +38,7 @@ mod pool;
 mod pooling;
 mod reference;
 mod rungs;
+mod seen;
 mod staging;
 mod windows;
 

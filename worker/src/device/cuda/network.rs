@@ -4,7 +4,7 @@ use ort::environment::Environment;
 use ort::session::{RunOptions, Session};
 
 use super::binding::{Binding, Output, Port};
-use super::board::{Address, Board};
+use super::board::{Address, Board, Opened};
 use super::desk::Desk;
 use super::memory::Buffer;
 use crate::device::bundle::Bundle;
@@ -14,6 +14,8 @@ use crate::device::ort::engine::StartError;
 /// A network, and the shapes that it was run with before.
 pub(super) struct Network {
     session: Session,
+    /// See [`Opened::whole`].
+    whole: bool,
     options: RunOptions,
     inputs: Vec<String>,
     output: String,
@@ -53,7 +55,7 @@ impl Network {
         output: Option<&String>,
     ) -> Result<Self, StartError> {
         let refused = |source| StartError::Session { file: file.to_owned(), source };
-        let session = board.open(environment, bundle, file).map_err(refused)?;
+        let Opened { session, whole } = board.open(environment, bundle, file).map_err(refused)?;
         let missing = |port: &str| StartError::NoPort { file: file.to_owned(), port: port.to_owned() };
         let names = |outlets: &[ort::value::Outlet]| -> Vec<String> {
             outlets.iter().map(|outlet| outlet.name().to_owned()).collect()
@@ -70,7 +72,7 @@ impl Network {
         let mut options = RunOptions::new().map_err(refused)?;
         // Whoever reads the output waits for it.
         options.disable_device_sync().map_err(refused)?;
-        Ok(Self { session, options, inputs, output, lengths: lengths.cloned(), fixed: Vec::new() })
+        Ok(Self { session, whole, options, inputs, output, lengths: lengths.cloned(), fixed: Vec::new() })
     }
 
     /// Runs it over `given`, in the order of its inputs, and lets `then` use its output, `[shape]` at an address. `length`
@@ -83,6 +85,13 @@ impl Network {
         shape: Shape,
         then: impl FnOnce(&mut Desk<'_, B>, &[i64], Address) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
+        let shape = if self.whole {
+            shape
+        } else {
+            // Binding copies what stands there now, and in no order with our stream: bound anew each time, once it stands there.
+            desk.board.wait().map_err(|error| desk.error(error))?;
+            Shape::Odd
+        };
         let same = |fixed: &Fixed| {
             fixed.inputs.iter().map(|(at, shape)| (*at, shape.as_slice())).eq(given.iter().copied())
         };

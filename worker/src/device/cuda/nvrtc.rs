@@ -2,15 +2,13 @@
 //!
 //! To machine code, not to PTX: a driver accepts machine code of any CUDA of its major version, but PTX only of its own
 //! version or earlier ones.
-#![allow(unsafe_code)] // NVRTC's C interface.
 
-use std::ffi::{CString, c_char, c_int};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cudarc::nvrtc::{result, sys};
 use sha2::{Digest as _, Sha256};
 
+use super::compiler::{Compiler, Form, failed};
 use super::error::CudaError;
 use super::libraries;
 use crate::device::bundle::hex;
@@ -60,31 +58,6 @@ fn options(arch: &str, lengths: Lengths) -> Vec<String> {
     ]
 }
 
-/// What the compiler calls itself; its library has to be loaded.
-pub(super) fn version() -> Result<(i32, i32), CudaError> {
-    present()?;
-    let (mut major, mut minor): (c_int, c_int) = (0, 0);
-    // SAFETY: pointers of integers that live.
-    unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }
-        .result()
-        .map_err(|error| failed("any", error.to_string()))?;
-    Ok((major, minor))
-}
-
-/// The architectures that the compiler knows, as `90` for sm_90, ascending.
-pub(super) fn architectures() -> Result<Vec<i32>, CudaError> {
-    present()?;
-    let mut count: c_int = 0;
-    let refused = |error: result::NvrtcError| failed("any", error.to_string());
-    // SAFETY: a pointer of an integer that lives.
-    unsafe { sys::nvrtcGetNumSupportedArchs(&raw mut count) }.result().map_err(refused)?;
-    let mut known: Vec<c_int> = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the list has as many places as the call before said.
-    unsafe { sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) }.result().map_err(refused)?;
-    known.sort_unstable();
-    Ok(known)
-}
-
 /// The architecture to compile for: the newest one that the compiler knows and the card runs.
 #[must_use]
 pub(super) fn architecture_for((major, minor): (i32, i32), known: &[i32]) -> Option<i32> {
@@ -94,15 +67,20 @@ pub(super) fn architecture_for((major, minor): (i32, i32), known: &[i32]) -> Opt
 }
 
 /// The kernels as machine code for an architecture (`sm_90`), from a folder of earlier ones or compiled now.
-pub(super) fn code(cache: &Path, arch: &str, lengths: Lengths) -> Result<Vec<u8>, CudaError> {
+pub(super) fn code(
+    compiler: &Compiler,
+    cache: &Path,
+    arch: &str,
+    lengths: Lengths,
+) -> Result<Vec<u8>, CudaError> {
     let options = options(arch, lengths);
-    let (major, minor) = version()?;
+    let (major, minor) = compiler.version();
     let key = Sha256::digest(format!("{SOURCE}\0{}\0{major}.{minor}", options.join(" ")));
     let path = cache.join(format!("{}.cubin", hex(&key)));
     if let Some(code) = kept(&path) {
         return Ok(code);
     }
-    let code = compile(arch, &options)?;
+    let code = compiler.compile(arch, SOURCE, &options, Form::Machine)?;
     // Without a place to keep it, it is compiled again next time.
     if let Err(error) = keep(&path, &code) {
         tracing::debug!(%error, path = %path.display(), "the compiled kernels are not kept");
@@ -131,53 +109,6 @@ fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
     fs::rename(&partial, path)
 }
 
-fn present() -> Result<(), CudaError> {
-    // SAFETY: only loads the library.
-    if unsafe { sys::is_culib_present() } {
-        Ok(())
-    } else {
-        Err(failed("any", "NVRTC is not loaded".to_owned()))
-    }
-}
-
-fn failed(arch: &str, detail: String) -> CudaError {
-    CudaError::Kernels { arch: arch.to_owned(), detail }
-}
-
-/// Compiles the source for `sm_N` (machine code) or `compute_N` (PTX).
-pub(super) fn compile(arch: &str, options: &[String]) -> Result<Vec<u8>, CudaError> {
-    present()?;
-    let refused = |error: result::NvrtcError| failed(arch, error.to_string());
-    let source = CString::new(SOURCE).map_err(|_| failed(arch, "the source has a zero in it".to_owned()))?;
-    let program = result::create_program(&source, Some(c"rollcall.cu")).map_err(refused)?;
-    // SAFETY: the program was just made; it is destroyed below, once, and the source outlives it.
-    let outcome = unsafe { result::compile_program(program, options) };
-    let code = outcome.map_err(|error| {
-        // SAFETY: the program lives.
-        let log = unsafe { result::get_program_log(program) }.unwrap_or_default();
-        let log: Vec<u8> = log.iter().map(|c| *c as u8).take_while(|c| *c != 0).collect();
-        failed(arch, format!("{error}: {}", String::from_utf8_lossy(&log).trim()))
-    });
-    let code = code.and_then(|()| machine_code(program, arch.starts_with("sm_")).map_err(refused));
-    // SAFETY: it lives, and nobody uses it afterwards.
-    let _ = unsafe { result::destroy_program(program) };
-    code
-}
-
-fn machine_code(program: sys::nvrtcProgram, machine: bool) -> Result<Vec<u8>, result::NvrtcError> {
-    if !machine {
-        // SAFETY: the program lives and is compiled.
-        return unsafe { result::get_ptx(program) }.map(|ptx| ptx.into_iter().map(|c| c as u8).collect());
-    }
-    let mut bytes = 0usize;
-    // SAFETY: the program lives; the pointer is of a number that lives.
-    unsafe { sys::nvrtcGetCUBINSize(program, &raw mut bytes) }.result()?;
-    let mut code = vec![0u8; bytes];
-    // SAFETY: there is room for as many bytes as the call before said.
-    unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast::<c_char>()) }.result()?;
-    Ok(code)
-}
-
 /// What an architecture's kernels came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compiled {
@@ -195,12 +126,12 @@ pub struct Compiled {
 /// # Errors
 /// [`CudaError::Library`] without NVRTC; [`CudaError::Kernels`].
 pub fn try_out_all(folders: &[PathBuf], archs: &[i32]) -> Result<(String, Vec<Compiled>), CudaError> {
-    libraries::load_nvrtc(folders)?;
-    let (major, minor) = version()?;
-    let known = architectures()?;
+    let compiler = Compiler::of(&libraries::load_nvrtc(folders)?)?;
+    let (major, minor) = compiler.version();
+    let known = compiler.architectures()?;
     let all = archs.iter().map(|arch| {
         if known.contains(arch) {
-            try_out(*arch, Lengths::USUAL)
+            try_out(&compiler, *arch, Lengths::USUAL)
         } else {
             Err(failed(&format!("sm_{arch}"), format!("NVRTC {major}.{minor} knows {known:?}")))
         }
@@ -209,10 +140,10 @@ pub fn try_out_all(folders: &[PathBuf], archs: &[i32]) -> Result<(String, Vec<Co
 }
 
 /// Compiles for an architecture in both forms.
-pub(super) fn try_out(arch: i32, lengths: Lengths) -> Result<Compiled, CudaError> {
+fn try_out(compiler: &Compiler, arch: i32, lengths: Lengths) -> Result<Compiled, CudaError> {
     let (sm, compute) = (format!("sm_{arch}"), format!("compute_{arch}"));
-    let code = compile(&sm, &options(&sm, lengths))?;
-    let ptx = compile(&compute, &options(&compute, lengths))?;
+    let code = compiler.compile(&sm, SOURCE, &options(&sm, lengths), Form::Machine)?;
+    let ptx = compiler.compile(&compute, SOURCE, &options(&compute, lengths), Form::Ptx)?;
     let text = String::from_utf8_lossy(&ptx);
     match KERNELS.iter().find(|name| !text.contains(&format!(".entry {name}("))) {
         Some(missing) => Err(failed(&compute, format!("there is no kernel `{missing}` in it"))),

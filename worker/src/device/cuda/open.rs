@@ -10,6 +10,7 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use super::allocator;
 use super::card::{Card, CardPool, Shared};
 use super::check::{self, Checked};
+use super::compiler::Compiler;
 use super::driver::{Context, Described};
 use super::driver_pool::DriverPool;
 use super::engine::CudaEngine;
@@ -18,6 +19,7 @@ use super::libraries;
 use super::nvrtc::{self, Lengths};
 use super::pool::{Budgeted, budget_bytes};
 use super::rungs::ROWS_MIN;
+use super::seen::Seen;
 use crate::batch::plan::Limits;
 use crate::device::bundle::Bundle;
 use crate::device::gauges::GaugeSource;
@@ -68,7 +70,7 @@ pub struct Prepared {
 /// # Errors
 /// See [`CudaError`]; those that [`CudaError::is_absence`] tells of.
 pub fn look(home: &Home, ordinal: u32) -> Result<Found, CudaError> {
-    let (context, described) = Context::open(ordinal)?;
+    let (context, described) = Context::open(ordinal).map_err(|error| Seen::look().judge(error))?;
     let library = library::chosen().unwrap_or_else(|| home.onnxruntime_gpu_library());
     let provider = library.with_file_name(PROVIDER);
     if let Some(path) = [&library, &provider].into_iter().find(|path| !path.is_file()) {
@@ -96,7 +98,9 @@ pub fn prepare(
     setup: &CudaSetup,
 ) -> Result<Prepared, CudaError> {
     let folder = found.library.parent().unwrap_or(Path::new("."));
-    libraries::load_all(&libraries::folders(folder))?;
+    let folders = libraries::folders(folder);
+    libraries::load_all(&folders)?;
+    let compiler = Compiler::of(&libraries::load_nvrtc(&folders)?)?;
     let runtime = |what: &'static str| {
         move |source: Box<dyn std::error::Error + Send + Sync>| CudaError::Runtime { what, source }
     };
@@ -108,13 +112,13 @@ pub fn prepare(
     let feature = bundle.manifest.embedding.feature.as_ref();
     let fbank = feature.map(|feature| Fbank::new(feature, bundle.manifest.segmentation.sample_rate_hz));
     let lengths = fbank.as_ref().map_or(Lengths::USUAL, |fbank| Lengths::of(&fbank.tables()));
-    let known = nvrtc::architectures()?;
+    let known = compiler.architectures()?;
     let (major, minor) = found.described.capability;
     let arch = nvrtc::architecture_for((major, minor), &known).ok_or_else(|| CudaError::Kernels {
         arch: format!("sm_{major}{minor}"),
         detail: format!("NVRTC knows {known:?}"),
     })?;
-    let code = nvrtc::code(&home.cache().join("kernels"), &format!("sm_{arch}"), lengths)?;
+    let code = nvrtc::code(&compiler, &home.cache().join("kernels"), &format!("sm_{arch}"), lengths)?;
     let embedding_rows = match bundle.manifest.embedding.kind {
         common::model::manifest::EmbeddingKind::Windowed { .. } => EMBEDDING_ROWS,
         common::model::manifest::EmbeddingKind::FrameLevel { .. } => LOCALS_ROWS,

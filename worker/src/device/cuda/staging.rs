@@ -81,6 +81,13 @@ impl Cursor {
     }
 }
 
+/// Puts whole numbers where floats are staged, bit by bit.
+pub fn put_ints(values: &[i32], staged: &mut [f32]) {
+    for (to, value) in staged.iter_mut().zip(values) {
+        *to = f32::from_bits(value.cast_unsigned());
+    }
+}
+
 /// What of a batch's rows has to be sent, and where each row begins in it.
 #[derive(Debug, Clone, Default)]
 pub struct Upload {
@@ -187,6 +194,15 @@ mod tests {
         let rows = [&values[..2], &values[1..3]];
         upload.whole(&rows, 3);
         assert_eq!(sent(&rows, &upload, &mut Ring::new(2, 4)), [1.0, 2.0, 2.0, 3.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn whole_numbers_are_sent_bit_by_bit() {
+        // Among them the patterns of numbers that are none.
+        let values = [0, 1, -1, i32::MIN, i32::MAX, 0x7f80_0001, 0x7fc0_0000, 5];
+        let mut staged = [0.0; 8];
+        put_ints(&values, &mut staged);
+        assert_eq!(staged.map(|value| value.to_bits().cast_signed()), values);
     }
 
     #[test]

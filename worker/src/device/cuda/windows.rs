@@ -74,7 +74,7 @@ impl Windowed {
         out: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
         let samples = rows.first().map_or(0, |row| row.len());
-        desk.in_batches(self, samples == self.window, |this, desk, range, (count, shape)| {
+        desk.in_batches(self, samples == self.window, out, |this, desk, range, (count, shape), out| {
             let (rows, dimension) = (&rows[range], this.dimension);
             let (at, axes, length) = match &this.fbank {
                 None => (desk.gather(rows, count, &mut this.input)?, vec![count, samples], samples),
