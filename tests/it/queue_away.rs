@@ -137,7 +137,9 @@ async fn a_queue_that_is_back_is_heard_under_a_backlog() {
     }
     refuses(false)(&proxy);
     // Notices of jobs that are over by now stand in front; they go, and those of waiting jobs are followed.
+    let until = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < until, "{}", worker.said());
         let (waiting, told) = (waiting().await, fleet.broker.ready(Lane::Low).await);
         assert!(waiting > 0, "heard only when nothing was left: {told:?}, {}", worker.said());
         if told.is_ok_and(|told| told <= waiting) {

@@ -204,7 +204,7 @@ async fn an_upload_that_is_given_up_is_aborted() {
     };
     tokio::select! {
         put = store.put("k", content, &options) => panic!("it waits for a part: {put:?}"),
-        () = asked => {}
+        asked = tokio::time::timeout(Duration::from_secs(20), asked) => asked.expect("it sends the second part"),
     }
     let aborted = || server.server.faults().requests("DELETE").len() == 1;
     let deadline = Instant::now() + Duration::from_secs(10);
