@@ -88,7 +88,7 @@ pub async fn judge(world: &mut World, load: &Load, calm: Duration) -> Verdict {
             verdict.say(format!("completed by several attempts: {record:?}"));
         }
     }
-    verdict.empty(&store).await;
+    verdict.empty(&store, began + calm).await;
     verdict
 }
 
@@ -154,14 +154,32 @@ impl Verdict {
         }
     }
 
-    /// Nothing is left anywhere.
-    async fn empty(&mut self, store: &RedisJobStore) {
-        let Ok(status) = store.status().await else { return self.say("no status".to_owned()) };
-        let left: u64 =
-            status.depth.iter().map(|lane| lane.ready + lane.scheduled + lane.retryable + lane.running).sum();
-        if left + status.outbox() + status.exports > 0 && self.stuck == 0 {
-            self.stuck += 1;
-            self.say(format!("left over: {status:?}"));
+    /// Nothing is left anywhere, or will be soon: a bell of a job that has ended stays in the outbox until the claim of a relay
+    /// lapses that a silent queue gave no confirm.
+    async fn empty(&mut self, store: &RedisJobStore, until: Instant) {
+        let left = async || {
+            let status = store.status().await.map_err(|error| format!("no status: {error}"))?;
+            let jobs: u64 = status
+                .depth
+                .iter()
+                .map(|lane| lane.ready + lane.scheduled + lane.retryable + lane.running)
+                .sum();
+            if jobs + status.outbox() + status.exports == 0 {
+                Ok(())
+            } else {
+                Err(format!("left over: {status:?}"))
+            }
+        };
+        while let Err(wrong) = left().await {
+            if Instant::now() > until {
+                // What is stuck was counted and told of.
+                if self.stuck == 0 {
+                    self.stuck += 1;
+                    self.say(wrong);
+                }
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }
