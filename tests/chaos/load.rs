@@ -80,7 +80,7 @@ impl Load {
                     // A submitter rings too. Should it not succeed, a worker does it.
                     let _ = tokio::time::timeout(
                         Duration::from_millis(500),
-                        relay::pass(&store, &broker, &RelayRules { batch: 8, ..RelayRules::default() }),
+                        relay::pass_all(&store, &broker, &RelayRules { batch: 8, ..RelayRules::default() }),
                     )
                     .await;
                     if let Some(after) = job.cancel_after {

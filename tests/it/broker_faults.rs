@@ -49,7 +49,7 @@ async fn redis() -> Pair<common::adapter::redis_streams::RedisStreamsBroker> {
 }
 
 /// Publishes until it is confirmed, as the relay does.
-async fn publish_surely(broker: &impl Broker, lane: Lane, notice: &str) {
+pub async fn publish_surely(broker: &impl Broker, lane: Lane, notice: &str) {
     let started = Instant::now();
     while let Err(error) = broker.publish(lane, notice.as_bytes()).await {
         assert!(error.is_transient() && started.elapsed() < 3 * PATIENCE, "{error}");

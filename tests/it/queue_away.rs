@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::adapter::amqp::queue_name;
 use common::job::id::JobId;
 use common::job::lane::Lane;
 use common::job::record::JobState;
@@ -12,9 +13,10 @@ use tests::fleet::{Fleet, PATIENCE, Queue, job_id, namespace};
 use tests::noop::WORK_MS;
 use tests::proxy::Proxy;
 use tests::servers::{Rabbit, RabbitOptions, ScopedFolder, shared};
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::broker_faults::{address, by_way_of};
+use crate::broker_faults::{address, by_way_of, publish_surely};
 
 /// A fleet whose queue is behind a proxy.
 async fn fleet(queue: Queue) -> (Fleet, Proxy) {
@@ -104,7 +106,7 @@ async fn a_silent_lane_beside_a_busy_one_is_served() {
     let silent = record(&fleet, Lane::High).await;
     // A relay that never publishes it; rescue does not ring for what lies in the outbox.
     let hour = Duration::from_secs(3600);
-    assert_eq!(fleet.store.claim_outbox(10, hour).await.unwrap().len(), 1);
+    assert_eq!(fleet.store.claim_outbox(Lane::High, 10, hour).await.unwrap().len(), 1);
     for _ in 0..300 {
         let mut low = spec(&fleet, Lane::Low);
         low.tags.insert(WORK_MS.to_owned(), "100".to_owned());
@@ -147,6 +149,64 @@ async fn a_queue_that_is_back_is_heard_under_a_backlog() {
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Makes the queue of a lane anew and kills the server before it is whole: RabbitMQ 3.10 keeps it without a leader then.
+async fn silence(server: &mut Rabbit, fleet: &Fleet, lane: Lane) {
+    let url = server.url();
+    let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default());
+    let channel = connection.await.unwrap().create_channel().await.unwrap();
+    let queue = queue_name(&fleet.deployment.namespace, lane);
+    channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
+    fleet.broker.assert_topology().await.unwrap();
+    server.crash_and_restart().unwrap();
+}
+
+/// One queue that says nothing takes neither bells nor ears from the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_without_a_leader_holds_up_no_other() {
+    let folder = ScopedFolder::new().unwrap();
+    let mut server = Rabbit::start(folder.path(), &RabbitOptions::default()).unwrap();
+    let fleet = Fleet::at(shared().redis_url.clone(), server.url(), None, namespace()).await;
+    for lane in [Lane::High, Lane::Normal] {
+        fleet.broker.publish(lane, b"whole").await.unwrap();
+    }
+    silence(&mut server, &fleet, Lane::Low).await;
+    for lane in [Lane::High, Lane::Normal] {
+        publish_surely(&fleet.broker, lane, "whole").await;
+    }
+    if let Ok(Ok(())) = timeout(Duration::from_secs(2), fleet.broker.publish(Lane::Low, b"none")).await {
+        eprintln!("SKIPPED: this RabbitMQ gives every queue a leader");
+        return;
+    }
+    // More than may wait for their confirm at a time, and than a relay claims at once.
+    let mut silent = JoinSet::new();
+    for _ in 0..600 {
+        record(&fleet, Lane::Low).await;
+        let broker = fleet.broker.clone();
+        silent.spawn(async move { broker.publish(Lane::Low, b"none").await });
+    }
+    let worker = fleet.worker("worker", &["--max-jobs", "1"]);
+    let until = Instant::now() + PATIENCE;
+    while !worker.said().contains("listened to apart") {
+        assert!(Instant::now() < until, "{}", worker.said());
+        sleep(Duration::from_millis(100)).await;
+    }
+    for n in 0..10 {
+        fleet.broker.publish(Lane::Normal, b"beside").await.unwrap();
+        let job = record(&fleet, Lane::High).await;
+        let record = fleet.ended(job).await;
+        assert_eq!((record.state, record.token), (JobState::Completed, 1), "{}", worker.said());
+        let unheard = worker
+            .said()
+            .lines()
+            .any(|line| line.contains("gave no notice") && line.contains(&job.to_string()));
+        assert!(!unheard, "{n}: {}", worker.said());
+    }
+    while let Some(answer) = silent.try_join_next() {
+        answer.unwrap().expect_err("it was not silent");
+    }
+    server.stop().unwrap();
 }
 
 /// RabbitMQ 3.10 may keep a queue without a leader for ever then: it takes notices, or not, and gives none.

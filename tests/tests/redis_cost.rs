@@ -10,6 +10,7 @@ use common::adapter::redis::{RedisJobStore, RedisOptions};
 use common::clock::{Monotonic, Timestamp};
 use common::fleet::export::cache_key;
 use common::job::id::JobId;
+use common::job::lane::Lane;
 use common::job::lease::Nonce;
 use common::job::record::{Document, StoredResult};
 use common::job::spec::{ContentDigest, JobSpec, SourceRef};
@@ -112,7 +113,7 @@ async fn a_finished_job_takes_less_than_two_kibibytes() {
         }
         let took = begun.elapsed().as_secs_f64();
         // Relays empty the outbox; here nobody rings.
-        while !store.claim_outbox(1000, Duration::from_secs(60)).await.unwrap().is_empty() {}
+        while !store.claim_outbox(Lane::Normal, 1000, Duration::from_secs(60)).await.unwrap().is_empty() {}
         let bytes = (used_memory(&server) - before) / JOBS;
         eprintln!("{appendfsync}: {bytes} bytes a finished job, {:.0} whole lives/s", JOBS as f64 / took);
         if std::env::var("PROBE").is_ok() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::adapter::redis::{RedisJobStore, RedisOptions};
 use common::clock::Timestamp;
 use common::job::id::JobId;
+use common::job::lane::Lane;
 use common::job::spec::{JobSpec, SourceRef};
 use common::port::job_store::{Inserted, JobFilter, JobStore, JobStoreError, NewJob, StoreRules};
 use tests::redis_server::RedisServer;
@@ -72,7 +73,7 @@ async fn what_was_accepted_outlives_the_server() {
     assert_eq!(all.len(), 600, "each once");
     let mut bells = 0;
     loop {
-        let claimed = store.claim_outbox(1000, Duration::from_secs(60)).await.unwrap();
+        let claimed = store.claim_outbox(Lane::Normal, 1000, Duration::from_secs(60)).await.unwrap();
         if claimed.is_empty() {
             break;
         }

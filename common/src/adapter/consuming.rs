@@ -1,4 +1,5 @@
-//! Between a consumer's caller and the task that talks to the server: what is held, and whether anybody wants it.
+//! Between a consumer's caller and the tasks that talk to the server, each for some of the lanes: what is held, and whether
+//! anybody wants it.
 //!
 //! Where the server pushes, the task looks at [`Shared::wants`] at least every [`HOLD`] while it has consumers there; the
 //! caller wakes it only when it has none, so that a busy worker costs no wake-up per notice. Where the task pulls, it is
@@ -35,7 +36,8 @@ impl<D> State<D> {
 #[derive(Debug)]
 pub(crate) struct Shared<D> {
     state: Mutex<State<D>>,
-    task: Notify,
+    /// One for each lane; a task listens to that of its first one.
+    tasks: [Notify; Lane::ALL.len()],
     caller: Notify,
     source: Source,
 }
@@ -53,7 +55,7 @@ impl<D> Shared<D> {
     pub(crate) fn new(source: Source) -> Self {
         let state =
             State { held: Held::default(), demand: false, wanted_at: None, refused: None, closing: false };
-        Self { state: Mutex::new(state), task: Notify::new(), caller: Notify::new(), source }
+        Self { state: Mutex::new(state), tasks: Default::default(), caller: Notify::new(), source }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<D>> {
@@ -104,7 +106,11 @@ impl<D> Shared<D> {
     /// The caller's side: nobody will call `next` any more.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
-        self.task.notify_one();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.tasks.iter().for_each(Notify::notify_one);
     }
 
     pub(crate) fn closing(&self) -> bool {
@@ -129,15 +135,15 @@ impl<D> Shared<D> {
         self.lock().held.next_stale(HOLD)
     }
 
-    /// The task's side: returns once the caller has begun to want, or closes; may return early.
-    pub(crate) async fn woken(&self) {
-        self.task.notified().await;
+    /// The side of the task of these lanes: returns once the caller has begun to want, or closes; may return early.
+    pub(crate) async fn woken(&self, lanes: &[Lane]) {
+        self.tasks[lanes.first().map_or(0, |lane| lane.index())].notified().await;
     }
 
-    /// The task's side: waits for the caller, but no longer than `delay`.
-    pub(crate) async fn closed_within(&self, delay: Duration) {
+    /// The side of the task of these lanes: waits for the caller, but no longer than `delay`.
+    pub(crate) async fn closed_within(&self, lanes: &[Lane], delay: Duration) {
         let until = tokio::time::Instant::now() + delay;
-        while !self.closing() && tokio::time::timeout_at(until, self.woken()).await.is_ok() {}
+        while !self.closing() && tokio::time::timeout_at(until, self.woken(lanes)).await.is_ok() {}
     }
 
     /// The task's side: hands a delivery over; gives back the one that its lane already had.
@@ -147,14 +153,14 @@ impl<D> Shared<D> {
         earlier
     }
 
-    /// The task's side: takes back what nobody fetched in time.
-    pub(crate) fn take_stale(&self) -> Vec<D> {
-        self.lock().held.take_stale(Instant::now(), HOLD)
+    /// The side of the task of these lanes: takes back what nobody fetched in time.
+    pub(crate) fn take_stale(&self, lanes: &[Lane]) -> Vec<D> {
+        self.lock().held.take_stale(lanes, Instant::now(), HOLD)
     }
 
-    /// The task's side: takes back everything.
-    pub(crate) fn take_all(&self) -> Vec<D> {
-        self.lock().held.take_all()
+    /// The side of the task of these lanes: takes back everything.
+    pub(crate) fn take_all(&self, lanes: &[Lane]) -> Vec<D> {
+        self.lock().held.take_all(lanes)
     }
 
     /// The task's side: tells the caller that the server refuses.
@@ -183,7 +189,7 @@ impl<'a, D> Demand<'a, D> {
         drop(state);
         // Otherwise the server is pushing, and the task looks again by itself within the hold.
         if !fresh || shared.source == Source::Pulled {
-            shared.task.notify_one();
+            shared.wake();
         }
         Self { shared }
     }
@@ -216,7 +222,7 @@ mod tests {
         assert!(!shared.wants());
         assert!(shared.put(Lane::Low, "low").is_none() && shared.put(Lane::High, "high").is_none());
         assert_eq!(shared.next().await, Ok((Lane::High, "high")));
-        assert_eq!(shared.take_all(), ["low"]);
+        assert_eq!(shared.take_all(&Lane::ALL), ["low"]);
         shared.close();
         assert!(!shared.wants() && shared.closing());
     }

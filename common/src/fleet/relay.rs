@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::side_by_side;
+use crate::job::lane::Lane;
 use crate::port::broker::{Broker, BrokerError};
 use crate::port::job_store::{JobStore, OutboxEntry, StoreResult};
 
@@ -40,13 +41,21 @@ impl Relayed {
     }
 }
 
-/// Claims bells, publishes them, and removes those that are confirmed. Dying in between, or losing an answer, rings a
-/// bell twice at worst.
+/// Claims bells of a lane, publishes them, and removes those that are confirmed. Dying in between, or losing an answer,
+/// rings a bell twice at worst.
+///
+/// A lane at a time: a lane whose queue says nothing takes a pass as long as a confirm may take, and others must not wait
+/// for that.
 ///
 /// # Errors
 /// When the job store does not answer.
-pub async fn pass(store: &impl JobStore, broker: &impl Broker, rules: &RelayRules) -> StoreResult<Relayed> {
-    let claimed = store.claim_outbox(rules.batch, rules.claim).await?;
+pub async fn pass(
+    store: &impl JobStore,
+    broker: &impl Broker,
+    lane: Lane,
+    rules: &RelayRules,
+) -> StoreResult<Relayed> {
+    let claimed = store.claim_outbox(lane, rules.batch, rules.claim).await?;
     if claimed.is_empty() {
         return Ok(Relayed::default());
     }
@@ -66,6 +75,26 @@ pub async fn pass(store: &impl JobStore, broker: &impl Broker, rules: &RelayRule
     }
     relayed.published = confirmed.len();
     Ok(relayed)
+}
+
+/// A pass over each lane, side by side: for whoever has nothing to do until all of them are through.
+///
+/// # Errors
+/// When the job store does not answer.
+pub async fn pass_all(
+    store: &impl JobStore,
+    broker: &impl Broker,
+    rules: &RelayRules,
+) -> StoreResult<Relayed> {
+    let passes = Lane::ALL.map(|lane| pass(store, broker, lane, rules));
+    let mut all = Relayed::default();
+    for relayed in side_by_side(passes.into()).await {
+        let relayed = relayed?;
+        all.published += relayed.published;
+        all.unconfirmed += relayed.unconfirmed;
+        all.error = relayed.error.or(all.error);
+    }
+    Ok(all)
 }
 
 async fn publish(broker: &impl Broker, entry: OutboxEntry) -> Result<(), BrokerError> {

@@ -1,6 +1,7 @@
 //! Looking at jobs, stopping them, trying them again.
 
 use common::job::id::JobId;
+use common::job::lane::Lane;
 use common::job::record::{JobRecord, JobState};
 use common::job::transition::{Cancel, Retried};
 use common::port::broker::{Broker, BrokerError};
@@ -85,7 +86,7 @@ pub async fn retry(store: &impl JobStore, broker: &impl Broker, jobs: &[JobId]) 
     let jobs: Vec<_> = futures::stream::iter(retries).buffered(AT_ONCE).try_collect().await?;
     let any = jobs.iter().any(|changed| matches!(changed.became, Some(Retried::Done)));
     // They are available, whatever becomes of their bells: those are rung by whoever relays next.
-    let silent = if any { silent(relay::ring(store, broker).await) } else { None };
+    let silent = if any { silent(relay::ring(store, broker, &Lane::ALL.into()).await) } else { None };
     Ok(Again { jobs, silent })
 }
 

@@ -8,6 +8,7 @@ use common::adapter::queue::QueueBroker;
 use common::adapter::redis::RedisJobStore;
 use common::adapter::store::UrlStore;
 use common::clock::SystemClock;
+use common::job::lane::Lane;
 use common::job::worker::WorkerId;
 use common::port::broker::Broker as _;
 use common::port::key_store::KeyStore as _;
@@ -81,7 +82,9 @@ pub async fn run(
             Teller { reach, secret, post, clock: Arc::new(SystemClock::new()), random: Arc::new(OsRandom) };
         tasks.spawn(teller.run(jobs.clone(), stop.clone()));
     }
-    tasks.spawn(relay::run(jobs.clone(), broker.clone(), stop.clone()));
+    for lane in Lane::ALL {
+        tasks.spawn(relay::run(jobs.clone(), broker.clone(), lane, stop.clone()));
+    }
     tasks.spawn(rescue::run(jobs.clone(), broker.clone(), owner, stop.clone()));
     tasks.spawn(rescue::clear(jobs.clone(), objects.clone(), stop.clone()));
     let store = plan.terms.reach.store().clone();

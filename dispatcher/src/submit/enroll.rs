@@ -72,9 +72,10 @@ pub async fn enroll<J: JobStore, B: Broker>(
         force: terms.force,
         spec,
     };
+    let lanes = [job.spec.lane].into();
     let inserted = ports.jobs.insert(job).await.map_err(FleetError::from)?;
     heard(Event::Done);
-    let silent = relay::ring(ports.jobs, ports.broker).await.map_err(FleetError::from)?;
+    let silent = relay::ring(ports.jobs, ports.broker, &lanes).await.map_err(FleetError::from)?;
     let submitted = vec![Submitted { name: lesson.name.clone(), inserted }];
     Ok(Outcome { submitted, stopped: None, silent })
 }

@@ -154,6 +154,7 @@ pub async fn submit<J: JobStore, B: Broker>(
     let mut rest = wanted.into_iter().peekable();
     while rest.peek().is_some() && outcome.stopped.is_none() {
         let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
+        let lanes = batch.iter().map(|wanted| wanted.wishes.lane.unwrap_or_default()).collect();
         let known = |wanted: &Wanted| expected.get(&wanted.wishes.bundle).and_then(Option::as_ref);
         // Boxed, so that the whole can go to another thread: the compiler cannot tell it of a closure over references.
         let jobs: Vec<_> =
@@ -167,7 +168,7 @@ pub async fn submit<J: JobStore, B: Broker>(
             }
         }
         drop(answers);
-        match relay::ring(ports.jobs, ports.broker).await {
+        match relay::ring(ports.jobs, ports.broker, &lanes).await {
             Ok(silent) => outcome.silent = silent.or(outcome.silent),
             Err(error) => outcome.stopped = outcome.stopped.or(Some(FleetError::from(error).into())),
         }

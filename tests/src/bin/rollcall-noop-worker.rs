@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use common::adapter::folder::Durability;
 use common::fleet::keep::KeepRules;
+use common::job::lane::Lane;
 use common::job::worker::WorkerId;
 use common::random::{OsRandom, Random as _};
 use common::reach::{Reach, StoreUrl};
@@ -100,12 +101,14 @@ async fn serve(cli: Cli) -> anyhow::Result<()> {
     };
     if cli.steward {
         let owner = WorkerId::new("steward", OsRandom.bytes());
-        let relay =
-            Box::pin(upkeep::relay(ports.store.clone(), ports.broker.clone(), upkeep, Arc::default()));
+        let relays = Lane::ALL.map(|lane| {
+            upkeep::relay(ports.store.clone(), ports.broker.clone(), lane, upkeep, Arc::default())
+        });
+        let relay = Box::pin(futures::future::join_all(relays));
         let rescue = Box::pin(upkeep::rescue(ports.store.clone(), ports.broker, owner, upkeep));
         let clear = Box::pin(upkeep::clear(ports.store, ports.objects, upkeep));
         tokio::select! {
-            ((), (), ()) = async { tokio::join!(relay, rescue, clear) } => {}
+            (_, (), ()) = async { tokio::join!(relay, rescue, clear) } => {}
             () = phases.reached(supervise::Phase::Draining) => {}
         }
         return Ok(());

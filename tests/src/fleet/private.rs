@@ -137,7 +137,7 @@ impl Fleet {
         let new = NewJob { force: true, ..NewJob::new(id, spec) };
         let inserted = self.store.insert(new).await.unwrap();
         assert!(matches!(inserted, Inserted::Accepted(_)), "{inserted:?}");
-        let relayed = relay::pass(&self.store, &self.broker, &RelayRules::default()).await.unwrap();
+        let relayed = relay::pass_all(&self.store, &self.broker, &RelayRules::default()).await.unwrap();
         assert_eq!(relayed.error, None);
         id
     }

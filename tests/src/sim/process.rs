@@ -80,15 +80,17 @@ async fn relay_pass(seat: &Seat) {
     }
     // An unanswered pass is repeated by the next one.
     let rules = RelayRules { batch: RELAY_BATCH, ..RelayRules::default() };
-    let _ = relay::pass(&seat.store, &seat.broker, &rules).await;
+    let _ = relay::pass_all(&seat.store, &seat.broker, &rules).await;
 }
 
 /// The defect: the bell is gone before the broker has it.
 async fn planted_relay(seat: &Seat) {
-    let Ok(claimed) = seat.store.claim_outbox(256, Duration::from_secs(10)).await else { return };
-    if seat.store.delete_outbox(&claimed).await.is_ok() {
-        for entry in claimed {
-            let _ = seat.broker.publish(entry.lane, &entry.notice().to_bytes()).await;
+    for lane in Lane::ALL {
+        let Ok(claimed) = seat.store.claim_outbox(lane, 256, Duration::from_secs(10)).await else { return };
+        if seat.store.delete_outbox(&claimed).await.is_ok() {
+            for entry in claimed {
+                let _ = seat.broker.publish(entry.lane, &entry.notice().to_bytes()).await;
+            }
         }
     }
 }

@@ -167,8 +167,8 @@ impl JobStore for SimStore {
         self.call(move |world| (now(world.jobs.purge(job)), Call::Other)).await
     }
 
-    async fn claim_outbox(&self, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
-        self.look(move |world| now(world.jobs.claim_outbox(n, claim))).await
+    async fn claim_outbox(&self, lane: Lane, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
+        self.look(move |world| now(world.jobs.claim_outbox(lane, n, claim))).await
     }
 
     async fn delete_outbox(&self, entries: &[OutboxEntry]) -> StoreResult<()> {

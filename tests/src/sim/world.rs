@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::adapter::memory::job_store::MemoryJobStore;
 use common::adapter::memory::object_store::MemoryStore;
 use common::clock::{Clock, ManualClock, Monotonic, Timestamp};
+use common::job::lane::Lane;
 use common::job::record::JobState;
 use common::random::Random;
 
@@ -22,8 +23,8 @@ const PATIENCE_MS: u64 = 4000;
 /// Most processes of a run.
 pub const PROCESSES_MAX: usize = 16;
 
-/// Bells that a relay claims at once, and so what one strike at it may double.
-pub const RELAY_BATCH: usize = 16;
+/// Bells of a lane that a relay claims at once.
+pub const RELAY_BATCH: usize = 5;
 
 /// A call that takes place after its caller gave up.
 type Ghost = Box<dyn FnOnce(&World) + Send>;
@@ -298,8 +299,8 @@ impl World {
         let mut available = 0;
         self.jobs.for_each(|record| available += usize::from(record.state == JobState::Available));
         let messages = inner.messages.iter().map(Vec::len).sum();
-        // Each strike may leave one batch of the relay in the broker twice.
-        let allowed = available + available / 10 + 3 + inner.next_op * RELAY_BATCH;
+        // Each strike may leave one batch of each lane in the broker twice.
+        let allowed = available + available / 10 + 3 + inner.next_op * RELAY_BATCH * Lane::ALL.len();
         inner.checker.crowded(messages, allowed);
     }
 

@@ -17,7 +17,6 @@ use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
 use common::telemetry::{TRACED, metrics, spans};
-use tokio::sync::Notify;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
@@ -28,6 +27,7 @@ use super::craft::Craft;
 use super::pace::Pace;
 use super::phase::{Phase, Phases};
 use super::seats::{Seated, Seats};
+use super::upkeep::Kicks;
 use crate::lease_keeper::LeaseKeeper;
 
 /// What the tasks of a worker share.
@@ -42,8 +42,7 @@ pub struct Floor<S, O, C> {
     holds: Mutex<HashMap<JobId, Arc<Hold>>>,
     pace: Mutex<(Pace, Capacity)>,
     device_lost: AtomicBool,
-    /// Asks the relay to look into the outbox.
-    kick: Arc<Notify>,
+    kicks: Kicks,
 }
 
 impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
@@ -53,7 +52,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
         keeper: LeaseKeeper,
         phases: Phases,
         rules: Rules,
-        kick: Arc<Notify>,
+        kicks: Kicks,
     ) -> Self {
         let pace = Mutex::new((Pace::new(tools.clock.monotonic()), Capacity::new(rules.jobs_max)));
         Self {
@@ -66,7 +65,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
             holds: Mutex::default(),
             pace,
             device_lost: AtomicBool::new(false),
-            kick,
+            kicks,
         }
     }
 
@@ -131,7 +130,7 @@ impl<S: JobStore, O: ObjectStore, C: Craft> Floor<S, O, C> {
                     self.pace().0.done(audio, now);
                 } else {
                     // It may have a bell in the outbox.
-                    self.kick.notify_one();
+                    self.kicks[lease.payload.lane.index()].notify_one();
                 }
                 tracing::info!(%job, attempt, state = state.as_str(), audio_ms = millis(audio), "settled");
                 if let Some(error) = export {

@@ -33,14 +33,13 @@ use common::port::job_store::JobStore;
 use common::port::object_store::ObjectStore;
 use common::random::{OsRandom, Random as _};
 use common::telemetry::metrics;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use attempt::Tools;
 use craft::Craft;
 use errand::Floor;
 pub use phase::{Phase, Phases, signals};
-use upkeep::UpkeepRules;
+use upkeep::{Kicks, UpkeepRules};
 
 use crate::audio::AudioLimits;
 use crate::fetch::Fetcher;
@@ -139,11 +138,13 @@ where
     let clock = SystemClock::new();
     let keeper = LeaseKeeper::start(keeper_store, rules.keep, clock)?;
     let tools = Tools { store, objects, fetcher, craft, limits: rules.audio, clock };
-    let kick = Arc::new(Notify::new());
-    let floor = Arc::new(Floor::new(worker, tools, keeper, phases, rules, Arc::clone(&kick)));
+    let kicks: Kicks = Arc::default();
+    let floor = Arc::new(Floor::new(worker, tools, keeper, phases, rules, Arc::clone(&kicks)));
     let mut beside = JoinSet::new();
     let (store, upkeep) = (&floor.tools.store, floor.rules.upkeep);
-    beside.spawn(upkeep::relay(store.clone(), broker.clone(), upkeep, kick));
+    for lane in Lane::ALL {
+        beside.spawn(upkeep::relay(store.clone(), broker.clone(), lane, upkeep, Arc::clone(&kicks)));
+    }
     let (objects, owner) = (floor.tools.objects.clone(), floor.worker.clone());
     beside.spawn(upkeep::rescue(store.clone(), broker.clone(), owner, upkeep));
     beside.spawn(upkeep::clear(store.clone(), objects, upkeep));
@@ -169,7 +170,7 @@ where
     }
     // What was handed back rings at once. Should this fail, any other worker relays, and the registry forgets by itself.
     let last_words = async {
-        let _ = relay::pass(&floor.tools.store, &broker, &RelayRules::default()).await;
+        let _ = relay::pass_all(&floor.tools.store, &broker, &RelayRules::default()).await;
         let _ = floor.tools.store.farewell(&floor.worker).await;
     };
     let _ = tokio::time::timeout(LAST_WORDS, last_words).await;

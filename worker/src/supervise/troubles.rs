@@ -6,20 +6,20 @@ use std::fmt::Write as _;
 /// The state of one activity.
 #[derive(Debug)]
 pub struct Troubles {
-    what: &'static str,
+    what: String,
     told: Option<String>,
 }
 
 impl Troubles {
     /// No trouble so far with `what`.
     #[must_use]
-    pub fn of(what: &'static str) -> Self {
-        Self { what, told: None }
+    pub fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), told: None }
     }
 
     /// How the activity went this time.
     pub fn outcome(&mut self, error: Option<&(impl Error + 'static)>) {
-        let what = self.what;
+        let what = self.what.as_str();
         match error.map(|error| chain(error)) {
             Some(text) if self.told.as_ref() != Some(&text) => {
                 tracing::warn!(what, error = %text, "trouble");

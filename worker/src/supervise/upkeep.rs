@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::fleet::relay::{self, RelayRules};
 use common::fleet::rescue::{self, RescueRules};
 use common::fleet::{export, sweep};
+use common::job::lane::Lane;
 use common::job::worker::WorkerId;
 use common::port::broker::Broker;
 use common::port::job_store::JobStore;
@@ -20,7 +21,7 @@ use super::troubles::Troubles;
 /// How often upkeep is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpkeepRules {
-    /// Time between two looks into an empty outbox: what a bell waits at most when its submitter died.
+    /// Mean time between two looks at a lane of the outbox in which nothing was: what a bell waits when its submitter died.
     pub relay_every: Duration,
     /// Mean time between two rescue passes.
     pub rescue_every: Duration,
@@ -33,7 +34,7 @@ pub struct UpkeepRules {
 impl Default for UpkeepRules {
     fn default() -> Self {
         Self {
-            relay_every: Duration::from_millis(100),
+            relay_every: Duration::from_millis(250),
             rescue_every: Duration::from_secs(2),
             batch: 16,
             claim: Duration::from_secs(60),
@@ -44,11 +45,14 @@ impl Default for UpkeepRules {
 /// Wait after a pass that nobody answered.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Carries bells from the outbox to the broker for ever. `kick` asks for a look at once.
-pub async fn relay(store: impl JobStore, broker: impl Broker, rules: UpkeepRules, kick: Arc<Notify>) {
-    let (relay_rules, mut troubles) = (RelayRules::default(), Troubles::of("relay"));
+/// Asks the relay of a lane for a look at once.
+pub type Kicks = Arc<[Notify; Lane::ALL.len()]>;
+
+/// Carries bells of a lane from the outbox to the broker for ever.
+pub async fn relay(store: impl JobStore, broker: impl Broker, lane: Lane, rules: UpkeepRules, kicks: Kicks) {
+    let (relay_rules, mut troubles) = (RelayRules::default(), Troubles::of(format!("relay {lane}")));
     loop {
-        let wait = match relay::pass(&store, &broker, &relay_rules).await {
+        let wait = match relay::pass(&store, &broker, lane, &relay_rules).await {
             Ok(relayed) => {
                 metrics::relayed(&relayed);
                 troubles.outcome(relayed.error.as_ref());
@@ -65,7 +69,7 @@ pub async fn relay(store: impl JobStore, broker: impl Broker, rules: UpkeepRules
         };
         if !wait.is_zero() {
             // Whoever is kicked during a pass looks again at once.
-            let _ = tokio::time::timeout(wait, kick.notified()).await;
+            let _ = tokio::time::timeout(wait, kicks[lane.index()].notified()).await;
         }
     }
 }

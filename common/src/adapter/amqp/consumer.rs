@@ -1,4 +1,7 @@
 //! Consuming on demand, over a connection of its own that is replaced at any error.
+//!
+//! All lanes share that connection as long as each of their queues answers. One that does not (a quorum queue without a
+//! leader) ends the connection with it; it gets a connection of its own from then on, so that the others are heard.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +13,9 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection, Event};
+use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::adapter::consuming::{Shared, Source};
@@ -135,6 +138,11 @@ impl Drop for AmqpDelivery {
     }
 }
 
+/// Whether the server broke down over a request, as RabbitMQ does over a queue without a leader.
+fn is_internal(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 541)
+}
+
 /// The library's default throws the message away.
 fn requeue() -> BasicNackOptions {
     BasicNackOptions { multiple: false, requeue: true }
@@ -155,21 +163,29 @@ struct Task {
 enum Leave {
     Closing,
     Failed(BrokerError),
+    /// The queues of these lanes did not answer; others did, or were behind them.
+    Silent(Vec<Lane>),
+}
+
+impl From<BrokerError> for Leave {
+    fn from(error: BrokerError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Task {
-    async fn run(self) {
+    async fn run(mut self) {
+        let mut apart = JoinSet::new();
         let mut reconnect = Reconnect::default();
-        while !self.shared.closing() {
+        while !self.shared.closing() && !self.lanes.is_empty() {
             if !self.shared.wants() {
-                self.shared.woken().await;
+                self.shared.woken(&self.lanes).await;
                 continue;
             }
             let left = match Link::open(&self.address).await {
                 Ok(mut link) => {
                     self.shared.accepted();
-                    reconnect.succeeded();
-                    let left = self.serve(&mut link).await;
+                    let left = self.serve(&mut link, &mut reconnect).await;
                     // Whatever is not acked becomes ready with this. A connection that is gone answers at once.
                     let _ = timeout(CLOSE, link.connection.close(200, "done".into())).await;
                     left
@@ -177,33 +193,59 @@ impl Task {
                 Err(error) => Leave::Failed(error),
             };
             // What is still held belongs to the lost connection: the server has made it ready again.
-            drop(self.shared.take_all());
-            if let Leave::Failed(error) = left {
-                let delay = reconnect.failed(jitter());
-                tracing::debug!(%error, delay_ms = delay.as_millis() as u64, "the queue is tried again");
-                if !error.is_transient() {
-                    self.shared.refuse(error);
+            drop(self.shared.take_all(&self.lanes));
+            match left {
+                Leave::Closing => {}
+                Leave::Silent(lanes) => {
+                    for lane in lanes {
+                        tracing::warn!(%lane, "the queue of this lane does not answer; it is listened to apart");
+                        self.lanes.retain(|own| *own != lane);
+                        apart.spawn(self.of(lane).run_apart());
+                    }
                 }
-                self.shared.closed_within(delay).await;
+                Leave::Failed(error) => {
+                    let delay = reconnect.failed(jitter());
+                    tracing::debug!(%error, delay_ms = delay.as_millis() as u64, "the queue is tried again");
+                    if !error.is_transient() {
+                        self.shared.refuse(error);
+                    }
+                    self.shared.closed_within(&self.lanes, delay).await;
+                }
             }
         }
+        while apart.join_next().await.is_some() {}
+    }
+
+    /// The same for one lane.
+    fn of(&self, lane: Lane) -> Self {
+        Self { address: Arc::clone(&self.address), shared: Arc::clone(&self.shared), lanes: vec![lane] }
+    }
+
+    /// [`Self::run`] as a type that it may itself spawn.
+    fn run_apart(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.run())
     }
 
     /// Works with one connection until it fails or nobody needs it any more.
-    async fn serve(&self, link: &mut Link) -> Leave {
+    async fn serve(&self, link: &mut Link, reconnect: &mut Reconnect) -> Leave {
         loop {
             let wants = self.shared.wants();
             let done = match (wants, link.pushes.is_some()) {
                 (true, false) => {
                     let subscribed = link.subscribe(&self.address, &self.lanes).await;
                     self.lanes.iter().for_each(|&lane| self.shared.expect(lane));
+                    if subscribed.is_ok() {
+                        reconnect.succeeded();
+                    }
                     subscribed
                 }
-                (false, true) => link.leave(&self.address, self.shared.take_all()).await,
-                _ => hand_back(&self.address, self.shared.take_stale()).await,
+                (false, true) => {
+                    link.leave(&self.address, self.shared.take_all(&self.lanes)).await.map_err(Leave::from)
+                }
+                _ => hand_back(&self.address, self.shared.take_stale(&self.lanes)).await.map_err(Leave::from),
             };
-            if let Err(error) = done {
-                return Leave::Failed(error);
+            if let Err(leave) = done {
+                return leave;
             }
             if self.shared.closing() {
                 return Leave::Closing;
@@ -220,7 +262,7 @@ impl Task {
                     // Somebody deleted the queue; the next connection declares it.
                     Err(None) => return Leave::Failed(self.address.unavailable("the queue is gone")),
                 },
-                () = self.shared.woken() => {}
+                () = self.shared.woken(&self.lanes) => {}
                 () = sleep(HOLD), if link.pushes.is_some() => {}
             }
         }
@@ -255,17 +297,30 @@ impl Link {
         Ok(Self { connection, channel, events: events.fuse(), pushes: None, tags: Vec::new() })
     }
 
-    async fn subscribe(&mut self, address: &Address, lanes: &[Lane]) -> Result<(), BrokerError> {
+    async fn subscribe(&mut self, address: &Address, lanes: &[Lane]) -> Result<(), Leave> {
         let started = lanes.iter().map(|&lane| {
             let (channel, queue) = (&self.channel, topology::queue(address, lane));
             async move {
                 let options = BasicConsumeOptions::default();
                 let consumer =
                     channel.basic_consume(queue, ShortString::default(), options, FieldTable::default());
-                address.bounded("basic.consume", consumer).await.map(|consumer| (lane, consumer))
+                (lane, timeout(ANSWER, consumer).await)
             }
         });
-        let consumers = futures::future::try_join_all(started).await?;
+        let (mut consumers, mut silent, mut failed) = (Vec::new(), Vec::new(), None);
+        for (lane, started) in futures::future::join_all(started).await {
+            match started {
+                Ok(Ok(consumer)) => consumers.push((lane, consumer)),
+                Ok(Err(error)) if !is_internal(&error) => failed = failed.or(Some(address.classify(&error))),
+                Ok(Err(_)) | Err(_) => silent.push(lane),
+            }
+        }
+        match failed {
+            Some(error) => return Err(error.into()),
+            None if silent.is_empty() => {}
+            None if lanes.len() > 1 => return Err(Leave::Silent(silent)),
+            None => return Err(address.unavailable("the queue does not answer").into()),
+        }
         self.tags = consumers.iter().map(|(_, consumer)| consumer.tag()).collect();
         self.pushes = Some(select_all(consumers.into_iter().map(|(lane, consumer)| {
             let pushes = consumer.map(move |item| (lane, Some(item)));

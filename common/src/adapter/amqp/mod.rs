@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// What stands before the names of the queues unless a test says otherwise.
 pub const NAMESPACE: &str = "rollcall";
 
-/// A queue in RabbitMQ; clones share the publishing connection. Each consumer has a connection of its own, because the
+/// A queue in RabbitMQ; clones share the publishing connections. Each consumer has a connection of its own, because the
 /// server stops reading from connections that publish when it runs short of memory or disk.
 #[derive(Debug, Clone)]
 pub struct AmqpBroker {

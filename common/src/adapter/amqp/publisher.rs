@@ -1,4 +1,4 @@
-//! Publishing with confirms, many at a time, over one connection that is replaced at any error.
+//! Publishing with confirms, many at a time, over connections that are replaced at any error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,17 @@ use crate::port::broker::BrokerError;
 use super::connection::Address;
 use super::{ANSWER, topology};
 
-/// Notices that wait for their confirm at a time. Measured on RabbitMQ 3.10: above 256 nothing is gained.
+/// Notices of a lane that wait for their confirm at a time. Measured on RabbitMQ 3.10: above 256 nothing is gained.
 const WINDOW: usize = 256;
 /// Bound on waiting for a place in the window: two rounds of confirms that come as late as they may.
 const WINDOW_WAIT: Duration = Duration::from_secs(20);
 /// How long a confirm may take. A quorum queue that has lost its leader takes seconds.
 const CONFIRM: Duration = Duration::from_secs(10);
 
-/// One connection and its channels.
+/// One connection and its channel; dropped, it closes in the background.
 struct Session {
     connection: Connection,
-    publish: Channel,
-    /// For counting: an error on it does not touch what is published.
-    count: Channel,
+    channel: Channel,
 }
 
 #[derive(Default)]
@@ -40,25 +38,15 @@ struct State {
     failed: Option<(Instant, BrokerError)>,
 }
 
-pub(super) struct Publisher {
-    address: Arc<Address>,
+/// A connection that is opened at its first use, and anew after an error.
+#[derive(Default)]
+struct Line {
     state: Mutex<State>,
-    window: Semaphore,
 }
 
-impl std::fmt::Debug for Publisher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publisher").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-impl Publisher {
-    pub(super) fn new(address: Arc<Address>) -> Self {
-        Self { address, state: Mutex::default(), window: Semaphore::new(WINDOW) }
-    }
-
+impl Line {
     /// The connection at hand, or a new one. All callers wait for the same attempt, which is bounded.
-    async fn session(&self) -> Result<Arc<Session>, BrokerError> {
+    async fn session(&self, address: &Address) -> Result<Arc<Session>, BrokerError> {
         let mut state = self.state.lock().await;
         if let Some(session) = &state.session
             && session.connection.status().connected()
@@ -71,7 +59,7 @@ impl Publisher {
         {
             return Err(error.clone());
         }
-        match self.open().await {
+        match Self::open(address).await {
             Ok(session) => {
                 let session = Arc::new(session);
                 (state.session, state.failed) = (Some(Arc::clone(&session)), None);
@@ -86,14 +74,11 @@ impl Publisher {
         }
     }
 
-    async fn open(&self) -> Result<Session, BrokerError> {
-        let connection = self.address.connect("rollcall publisher").await?;
-        let publish = self.address.channel(&connection).await?;
-        self.address
-            .bounded("confirm.select", publish.confirm_select(ConfirmSelectOptions::default()))
-            .await?;
-        let count = self.address.channel(&connection).await?;
-        Ok(Session { connection, publish, count })
+    async fn open(address: &Address) -> Result<Session, BrokerError> {
+        let connection = address.connect("rollcall publisher").await?;
+        let channel = address.channel(&connection).await?;
+        address.bounded("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(Session { connection, channel })
     }
 
     /// Gives a connection up, unless somebody has replaced it already. Everything on it fails at once.
@@ -109,16 +94,40 @@ impl Publisher {
             let _ = timeout(ANSWER, session.connection.close(200, "given up".into())).await;
         });
     }
+}
+
+/// Publishes and counts. Each lane has a connection of its own: RabbitMQ stops reading from one on which too much waits for
+/// a queue that says nothing.
+pub(super) struct Publisher {
+    address: Arc<Address>,
+    lanes: [Line; Lane::ALL.len()],
+    windows: [Semaphore; Lane::ALL.len()],
+    /// For everything but publishing.
+    aside: Line,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(address: Arc<Address>) -> Self {
+        let windows = Lane::ALL.map(|_| Semaphore::new(WINDOW));
+        Self { address, lanes: Default::default(), windows, aside: Line::default() }
+    }
 
     pub(super) async fn publish(&self, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
-        let _place = match timeout(WINDOW_WAIT, self.window.acquire()).await {
+        let _place = match timeout(WINDOW_WAIT, self.windows[lane.index()].acquire()).await {
             Ok(Ok(place)) => place,
             _ => return Err(self.address.unavailable("too many notices wait for their confirm")),
         };
-        let session = self.session().await?;
+        let line = &self.lanes[lane.index()];
+        let session = line.session(&self.address).await?;
         let sent = self.send(&session, lane, notice).await;
         if sent.is_err() {
-            self.discard(&session).await;
+            line.discard(&session).await;
         }
         sent
     }
@@ -128,7 +137,7 @@ impl Publisher {
         let properties =
             BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
         let queue = topology::queue(&self.address, lane);
-        let publish = session.publish.basic_publish("".into(), queue, options, notice, properties);
+        let publish = session.channel.basic_publish("".into(), queue, options, notice, properties);
         // From here on the notice may be on its way, whatever the error says.
         let unconfirmed = |error: &lapin::Error| match self.address.classify(error) {
             BrokerError::Refused { endpoint, detail } => BrokerError::Refused { endpoint, detail },
@@ -151,22 +160,25 @@ impl Publisher {
     }
 
     pub(super) async fn ready(&self, lane: Lane) -> Result<u64, BrokerError> {
-        let session = self.session().await?;
+        let session = self.aside.session(&self.address).await?;
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let asked =
-            session.count.queue_declare(topology::queue(&self.address, lane), options, FieldTable::default());
+        let asked = session.channel.queue_declare(
+            topology::queue(&self.address, lane),
+            options,
+            FieldTable::default(),
+        );
         let counted = self.address.bounded("queue.declare", asked).await;
         if counted.is_err() {
-            self.discard(&session).await;
+            self.aside.discard(&session).await;
         }
         counted.map(|queue| u64::from(queue.message_count()))
     }
 
     pub(super) async fn assert_topology(&self) -> Result<(), BrokerError> {
-        let session = self.session().await?;
+        let session = self.aside.session(&self.address).await?;
         let asserted = topology::assert(&self.address, &session.connection).await;
         if asserted.is_err() {
-            self.discard(&session).await;
+            self.aside.discard(&session).await;
         }
         asserted
     }

@@ -85,14 +85,12 @@ pub fn read_acquired(value: Value, request: &AcquireRequest) -> StoreResult<Acqu
 }
 
 /// `{lane}:{serial}:{id}`.
-pub fn read_outbox_entry(text: &str) -> StoreResult<OutboxEntry> {
+pub fn read_outbox_entry(lane: Lane, text: &str) -> StoreResult<OutboxEntry> {
     let wrong = || unreadable("outbox entry", text);
-    let mut parts = text.splitn(3, ':');
-    let mut part = || parts.next().ok_or_else(wrong);
-    let (lane, serial, job) = (part()?, part()?, part()?);
+    let (serial, job) = text.split_once(':').ok_or_else(wrong)?;
     Ok(OutboxEntry {
-        lane: read_lane(lane)?,
         serial: serial.parse().map_err(|_| wrong())?,
+        lane,
         job: job.parse().map_err(|_| wrong())?,
     })
 }

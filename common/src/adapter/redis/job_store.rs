@@ -280,10 +280,11 @@ impl JobStore for RedisJobStore {
         })
     }
 
-    async fn claim_outbox(&self, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
-        let value = self.run(&self.scripts.claim_outbox, &[&n.to_string(), &length(claim)]).await?;
+    async fn claim_outbox(&self, lane: Lane, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
+        let args = [lane.as_str(), &n.to_string(), &length(claim)];
+        let value = self.run(&self.scripts.claim_outbox, &args).await?;
         let entries: Vec<String> = parse("outbox", value)?;
-        entries.iter().map(|entry| read_outbox_entry(entry)).collect()
+        entries.iter().map(|entry| read_outbox_entry(lane, entry)).collect()
     }
 
     async fn delete_outbox(&self, entries: &[OutboxEntry]) -> StoreResult<()> {

@@ -166,7 +166,7 @@ impl Task {
     async fn run(self) {
         let mut reconnect = Reconnect::default();
         while self.lanes.is_empty() && !self.shared.closing() {
-            self.shared.woken().await;
+            self.shared.woken(&self.lanes).await;
         }
         while !self.shared.closing() {
             let Err(error) = self.serve(&mut reconnect).await else {
@@ -177,9 +177,9 @@ impl Task {
             if !error.is_transient() {
                 self.shared.refuse(error);
             }
-            self.shared.closed_within(delay).await;
+            self.shared.closed_within(&self.lanes, delay).await;
         }
-        for entry in self.shared.take_all() {
+        for entry in self.shared.take_all(&self.lanes) {
             let _ = hand_back(&self.link, &entry).await;
         }
     }
@@ -194,7 +194,7 @@ impl Task {
         self.shared.accepted();
         let mut sweep_at = Instant::now() + self.sweep_pause();
         while !self.shared.closing() {
-            for entry in self.shared.take_stale() {
+            for entry in self.shared.take_stale(&self.lanes) {
                 hand_back(&self.link, &entry).await?;
             }
             let now = Instant::now();
@@ -206,7 +206,9 @@ impl Task {
                 self.read(&mut connection).await?;
             } else {
                 let until = self.shared.next_stale().map_or(sweep_at, |stale| stale.min(sweep_at));
-                let _ = timeout(until.saturating_duration_since(Instant::now()), self.shared.woken()).await;
+                let _ =
+                    timeout(until.saturating_duration_since(Instant::now()), self.shared.woken(&self.lanes))
+                        .await;
             }
         }
         Ok(())

@@ -64,17 +64,23 @@ impl<D> Held<D> {
         }
     }
 
-    /// Takes what has waited for `hold` or longer.
-    pub fn take_stale(&mut self, now: Instant, hold: Duration) -> Vec<D> {
-        let stale = |slot: &Option<(Instant, D)>| {
-            slot.as_ref().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= hold)
-        };
-        self.lanes.iter_mut().filter(|slot| stale(slot)).filter_map(Option::take).map(|(_, d)| d).collect()
+    /// Takes what has waited for `hold` or longer in these lanes.
+    pub fn take_stale(&mut self, lanes: &[Lane], now: Instant, hold: Duration) -> Vec<D> {
+        self.take_where(lanes, |since| now.saturating_duration_since(since) >= hold)
     }
 
-    /// Takes everything.
-    pub fn take_all(&mut self) -> Vec<D> {
-        self.lanes.iter_mut().filter_map(Option::take).map(|(_, delivery)| delivery).collect()
+    /// Takes everything of these lanes.
+    pub fn take_all(&mut self, lanes: &[Lane]) -> Vec<D> {
+        self.take_where(lanes, |_| true)
+    }
+
+    fn take_where(&mut self, lanes: &[Lane], wanted: impl Fn(Instant) -> bool) -> Vec<D> {
+        let mut taken = Vec::new();
+        for lane in lanes {
+            let slot = self.lanes[lane.index()].take_if(|(since, _)| wanted(*since));
+            taken.extend(slot.map(|(_, delivery)| delivery));
+        }
+        taken
     }
 
     /// When the first delivery becomes stale; `None` when nothing is held.
@@ -106,10 +112,12 @@ mod tests {
         assert_eq!(held.put(Lane::Normal, at(60), "normal"), None);
         assert_eq!(held.next_stale(hold), Some(at(100)));
         assert_eq!(held.take_highest(at(60)), Highest::Take(Lane::High, "high"));
-        assert!(held.take_stale(at(99), hold).is_empty());
-        assert_eq!(held.take_stale(at(100), hold), ["low"]);
+        assert!(held.take_stale(&Lane::ALL, at(99), hold).is_empty());
+        assert!(held.take_stale(&[Lane::High, Lane::Normal], at(100), hold).is_empty());
+        assert_eq!(held.take_stale(&Lane::ALL, at(100), hold), ["low"]);
         assert_eq!(held.put(Lane::Normal, at(120), "again"), Some("normal"));
-        assert_eq!(held.take_all(), ["again"]);
+        assert!(held.take_all(&[Lane::Low]).is_empty());
+        assert_eq!(held.take_all(&[Lane::Normal]), ["again"]);
         assert_eq!(held.take_highest(at(120)), Highest::Nothing);
     }
 

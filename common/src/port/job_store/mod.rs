@@ -131,10 +131,11 @@ pub trait JobStore: Clone + Send + Sync + 'static {
     /// Forgets a final job: record, idempotency key, cache entry. `false` when it is not final.
     fn purge(&self, job: JobId) -> impl Future<Output = StoreResult<Option<bool>>> + Send;
 
-    /// Takes up to `n` bells to publish, highest lane first, and hides them from other relays for `claim`. Bells of jobs
-    /// that are not available any more are dropped instead.
+    /// Takes up to `n` bells of a lane to publish, the oldest first, and hides them from other relays for `claim`. Bells of
+    /// jobs that are not available any more are dropped instead.
     fn claim_outbox(
         &self,
+        lane: Lane,
         n: usize,
         claim: Duration,
     ) -> impl Future<Output = StoreResult<Vec<OutboxEntry>>> + Send;

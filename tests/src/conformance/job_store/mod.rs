@@ -16,12 +16,15 @@ use std::time::Duration;
 use common::clock::{ManualClock, Monotonic, Timestamp};
 use common::job::failure::{Failure, FailureClass, FailureCode, Stage};
 use common::job::id::JobId;
+use common::job::lane::Lane;
 use common::job::lease::{LeaseKey, Nonce};
 use common::job::record::{Document, JobRecord, JobState, StoredResult};
 use common::job::spec::{ContentDigest, JobSpec, SourceRef};
 use common::job::transition::{Settled, Transition};
 use common::job::worker::WorkerId;
-use common::port::job_store::{AcquireRequest, Acquired, Inserted, JobStore, NewJob, StoreRules, Unready};
+use common::port::job_store::{
+    AcquireRequest, Acquired, Inserted, JobStore, NewJob, OutboxEntry, StoreRules, Unready,
+};
 use common::port::key_store::KeyStore;
 
 /// Long enough to hold in any test.
@@ -244,9 +247,18 @@ async fn ended(store: &impl JobStore, job: NewJob, transition: Transition) -> Le
     key
 }
 
+/// Claims up to `n` bells of each lane, the highest lane first.
+async fn claim_bells(store: &impl JobStore, n: usize, claim: Duration) -> Vec<OutboxEntry> {
+    let mut bells = Vec::new();
+    for lane in Lane::ALL {
+        bells.extend(store.claim_outbox(lane, n, claim).await.unwrap());
+    }
+    bells
+}
+
 /// The jobs of the bells that can be claimed now.
 async fn bells(store: &impl JobStore) -> Vec<JobId> {
-    store.claim_outbox(100, HOUR).await.unwrap().iter().map(|entry| entry.job).collect()
+    claim_bells(store, 100, HOUR).await.iter().map(|entry| entry.job).collect()
 }
 
 async fn state(store: &impl JobStore, job: JobId) -> JobState {

@@ -21,22 +21,24 @@ fn in_lane(n: u8, lane: Lane) -> NewJob {
 /// Bells come by lane, oldest first; a claim hides them until it lapses; deleted they are gone.
 pub async fn bells_are_claimed_by_lane(bench: &impl Bench) {
     let store = bench.store(patient());
-    for (n, lane) in [(1, Lane::Low), (2, Lane::Normal), (3, Lane::High), (4, Lane::High)] {
+    for (n, lane) in [(1, Lane::Low), (2, Lane::High), (3, Lane::Normal), (4, Lane::High), (5, Lane::High)] {
         insert(&store, in_lane(n, lane)).await;
         bench.pass(&store, MOMENT).await;
     }
-    let first = store.claim_outbox(3, MOMENT).await.unwrap();
+    let first = store.claim_outbox(Lane::High, 2, MOMENT).await.unwrap();
     assert_eq!(
         first.iter().map(|e| (e.job, e.lane)).collect::<Vec<_>>(),
-        [(id(3), Lane::High), (id(4), Lane::High), (id(2), Lane::Normal)]
+        [(id(2), Lane::High), (id(4), Lane::High)]
     );
+    let other = store.claim_outbox(Lane::Low, 2, MOMENT).await.unwrap();
+    assert_eq!(other.iter().map(|e| (e.job, e.lane)).collect::<Vec<_>>(), [(id(1), Lane::Low)]);
     bench.pass(&store, MOMENT * 2).await;
     store.delete_outbox(&first[..1]).await.unwrap();
     store.delete_outbox(&first[..1]).await.unwrap();
     let mut left = bells(&store).await;
     left.sort_unstable();
-    assert_eq!(left, [id(1), id(2), id(4)]);
-    assert_eq!(store.status().await.unwrap().outbox(), 3);
+    assert_eq!(left, [id(1), id(3), id(4), id(5)]);
+    assert_eq!(store.status().await.unwrap().outbox(), 4);
 }
 
 /// Who hears of no job is told of those that wait, by lane, the oldest first, each to one asker at a time.
@@ -73,7 +75,7 @@ pub async fn a_claimed_bell_keeps_its_age(bench: &impl Bench) {
     let store = bench.store(patient());
     insert(&store, in_lane(1, Lane::Normal)).await;
     bench.pass(&store, MOMENT * 50).await;
-    assert_eq!(store.claim_outbox(1, HOUR).await.unwrap().len(), 1);
+    assert_eq!(store.claim_outbox(Lane::Normal, 1, HOUR).await.unwrap().len(), 1);
     insert(&store, in_lane(2, Lane::Normal)).await;
     let oldest = store.status().await.unwrap().outbox_oldest.unwrap();
     assert!(oldest >= MOMENT * 50, "{oldest:?}");
@@ -89,7 +91,7 @@ pub async fn idle_bells_are_dropped(bench: &impl Bench) {
     lease(&store, request(id(2), "w", 1, HOUR)).await;
     let key = lease(&store, request(id(3), "w", 2, HOUR)).await;
     store.settle(key, Transition::interrupt()).await.unwrap();
-    let claimed = store.claim_outbox(10, HOUR).await.unwrap();
+    let claimed = store.claim_outbox(Lane::Normal, 10, HOUR).await.unwrap();
     let mut jobs: Vec<_> = claimed.iter().map(|entry| entry.job).collect();
     jobs.sort_unstable();
     assert_eq!(jobs, [id(3), id(3), id(4)]);

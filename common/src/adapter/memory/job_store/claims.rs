@@ -16,15 +16,22 @@ use crate::port::job_store::{
 use crate::scaling::Load;
 
 impl State {
-    pub fn claim_outbox(&mut self, n: usize, claim: Duration, now: Timestamp) -> Vec<OutboxEntry> {
+    pub fn claim_outbox(
+        &mut self,
+        lane: Lane,
+        n: usize,
+        claim: Duration,
+        now: Timestamp,
+    ) -> Vec<OutboxEntry> {
         let jobs = &self.jobs;
         let wanted = |entry: &OutboxEntry| {
             jobs.get(&entry.job).is_some_and(|job| job.record.state == JobState::Available)
         };
-        self.outbox.retain(|(from, entry)| *from > now || wanted(entry));
+        let is_due = |from: Timestamp, entry: &OutboxEntry| from <= now && entry.lane == lane;
+        self.outbox.retain(|(from, entry)| !is_due(*from, entry) || wanted(entry));
         let mut due: Vec<&mut (Timestamp, OutboxEntry)> =
-            self.outbox.iter_mut().filter(|(from, _)| *from <= now).collect();
-        due.sort_by_key(|(from, entry)| (entry.lane, *from, entry.serial));
+            self.outbox.iter_mut().filter(|(from, entry)| is_due(*from, entry)).collect();
+        due.sort_by_key(|(from, entry)| (*from, entry.serial));
         let taken = due.into_iter().take(n);
         taken.map(|slot| (slot.0 = now.plus(claim), slot.1).1).collect()
     }

@@ -113,8 +113,8 @@ impl JobStore for MemoryJobStore {
         Ok(self.lock().purge(job))
     }
 
-    async fn claim_outbox(&self, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
-        Ok(self.lock().claim_outbox(n, claim, self.now()))
+    async fn claim_outbox(&self, lane: Lane, n: usize, claim: Duration) -> StoreResult<Vec<OutboxEntry>> {
+        Ok(self.lock().claim_outbox(lane, n, claim, self.now()))
     }
 
     async fn delete_outbox(&self, entries: &[OutboxEntry]) -> StoreResult<()> {
