@@ -7,6 +7,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
 use crate::adapter::endpoint::endpoint;
+use crate::job::lane::Lane;
 use crate::port::broker::BrokerError;
 
 use super::{ANSWER, topology};
@@ -95,8 +96,8 @@ impl Address {
         }
     }
 
-    /// A connection whose server has the queues.
-    pub(super) async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+    /// A connection whose server has the queues of these lanes. Only those it is for: a queue without a leader answers late.
+    pub(super) async fn connect(&self, name: &str, lanes: &[Lane]) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = match timeout(CONNECT, Connection::connect_uri(self.uri.clone(), properties)).await {
             Ok(Ok(connection)) => connection,
@@ -105,7 +106,7 @@ impl Address {
                 return Err(self.unavailable(format!("no connection within {} s", CONNECT.as_secs())));
             }
         };
-        topology::assert(self, &connection).await?;
+        topology::assert(self, &connection, lanes).await?;
         Ok(connection)
     }
 

@@ -182,7 +182,7 @@ impl Task {
                 self.shared.woken(&self.lanes).await;
                 continue;
             }
-            let left = match Link::open(&self.address).await {
+            let left = match Link::open(&self.address, &self.lanes).await {
                 Ok(mut link) => {
                     self.shared.accepted();
                     let left = self.serve(&mut link, &mut reconnect).await;
@@ -288,8 +288,8 @@ struct Link {
 }
 
 impl Link {
-    async fn open(address: &Address) -> Result<Self, BrokerError> {
-        let connection = address.connect("rollcall consumer").await?;
+    async fn open(address: &Address, lanes: &[Lane]) -> Result<Self, BrokerError> {
+        let connection = address.connect("rollcall consumer", lanes).await?;
         let events: Pin<Box<dyn Stream<Item = Event> + Send>> = Box::pin(connection.events_listener());
         let channel = address.channel(&connection).await?;
         // Counts for each consumer that is started later on this channel, alone.

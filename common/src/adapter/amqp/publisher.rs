@@ -1,5 +1,6 @@
 //! Publishing with confirms, many at a time, over connections that are replaced at any error.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +39,17 @@ struct State {
     failed: Option<(Instant, BrokerError)>,
 }
 
-/// A connection that is opened at its first use, and anew after an error.
-#[derive(Default)]
+/// A connection for some lanes that is opened at its first use, and anew after an error.
 struct Line {
+    lanes: &'static [Lane],
     state: Mutex<State>,
 }
 
 impl Line {
+    fn of(lanes: &'static [Lane]) -> Self {
+        Self { lanes, state: Mutex::default() }
+    }
+
     /// The connection at hand, or a new one. All callers wait for the same attempt, which is bounded.
     async fn session(&self, address: &Address) -> Result<Arc<Session>, BrokerError> {
         let mut state = self.state.lock().await;
@@ -59,7 +64,7 @@ impl Line {
         {
             return Err(error.clone());
         }
-        match Self::open(address).await {
+        match self.open(address).await {
             Ok(session) => {
                 let session = Arc::new(session);
                 (state.session, state.failed) = (Some(Arc::clone(&session)), None);
@@ -74,8 +79,8 @@ impl Line {
         }
     }
 
-    async fn open(address: &Address) -> Result<Session, BrokerError> {
-        let connection = address.connect("rollcall publisher").await?;
+    async fn open(&self, address: &Address) -> Result<Session, BrokerError> {
+        let connection = address.connect("rollcall publisher", self.lanes).await?;
         let channel = address.channel(&connection).await?;
         address.bounded("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Session { connection, channel })
@@ -114,8 +119,10 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     pub(super) fn new(address: Arc<Address>) -> Self {
+        let all: &'static [Lane; Lane::ALL.len()] = &Lane::ALL;
+        let lanes = all.each_ref().map(|lane| Line::of(slice::from_ref(lane)));
         let windows = Lane::ALL.map(|_| Semaphore::new(WINDOW));
-        Self { address, lanes: Default::default(), windows, aside: Line::default() }
+        Self { address, lanes, windows, aside: Line::of(all) }
     }
 
     pub(super) async fn publish(&self, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
@@ -176,7 +183,7 @@ impl Publisher {
 
     pub(super) async fn assert_topology(&self) -> Result<(), BrokerError> {
         let session = self.aside.session(&self.address).await?;
-        let asserted = topology::assert(&self.address, &session.connection).await;
+        let asserted = topology::assert(&self.address, &session.connection, self.aside.lanes).await;
         if asserted.is_err() {
             self.aside.discard(&session).await;
         }

@@ -34,10 +34,14 @@ fn arguments() -> FieldTable {
     table
 }
 
-/// Declares every queue. A queue that is there already must be a durable quorum queue.
-pub(super) async fn assert(address: &Address, connection: &Connection) -> Result<(), BrokerError> {
+/// Declares the queues of these lanes. A queue that is there already must be a durable quorum queue.
+pub(super) async fn assert(
+    address: &Address,
+    connection: &Connection,
+    lanes: &[Lane],
+) -> Result<(), BrokerError> {
     let mut channel = address.channel(connection).await?;
-    for lane in Lane::ALL {
+    for &lane in lanes {
         let Err(error) = declare(address, &channel, lane, Mode::Active).await else {
             continue;
         };
