@@ -6,7 +6,7 @@ use std::process::Command;
 
 use common::job::failure::FailureCode;
 use common::job::record::JobState;
-use common::job::spec::{ContentDigest, JobSpec, SourceRef};
+use common::job::spec::{ContentDigest, FILE_TAG, JobSpec, SourceRef};
 use common::object_key;
 use common::port::job_store::JobStore as _;
 use common::port::object_store::ObjectStore as _;
@@ -38,7 +38,9 @@ async fn a_recording_is_diarized(amqp: bool) {
     let fleet = Fleet::at(redis.url(), queue_url, None, "rollcall".to_owned()).await;
     let mut worker = worker(&fleet);
     let source = fleet.upload(&sample()).await;
-    let job = fleet.submit(JobSpec::diarize(source.clone())).await;
+    let mut spec = JobSpec::diarize(source.clone());
+    spec.tags.insert(FILE_TAG.to_owned(), "Monday call.wav".to_owned());
+    let job = fleet.submit(spec).await;
     let wrong = fleet.upload_bytes(b"not audio".to_vec(), "wav").await;
     let wrong = fleet.submit(JobSpec::diarize(wrong)).await;
 
@@ -57,6 +59,8 @@ async fn a_recording_is_diarized(amqp: bool) {
     assert_eq!(json["speakers"].as_array().unwrap().len(), 3, "{json}");
     assert_eq!(json["job"]["id"], job.to_string());
     assert_eq!(json["audio"]["uri"], source.uri);
+    let turns = fleet.document(job, "turns.rttm").await.unwrap();
+    assert!(turns.starts_with(b"SPEAKER Monday_call 1 "), "called what its file was: {turns:?}");
 
     let record = fleet.ended(wrong).await;
     assert_eq!((record.state, record.attempts), (JobState::Discarded, 0));

@@ -14,6 +14,8 @@ pub const URI_BYTES_MAX: usize = 4096;
 pub const TAGS_MAX: usize = 32;
 /// Longest key of a tag, bytes.
 pub const TAG_KEY_BYTES_MAX: usize = 64;
+/// The tag that keeps the name of an uploaded file, unless the submitter uses it.
+pub const FILE_TAG: &str = "file";
 /// Longest value of a tag, bytes.
 pub const TAG_VALUE_BYTES_MAX: usize = 256;
 /// Longest bundle and voice name, bytes.
@@ -283,6 +285,21 @@ impl JobSpec {
         Self { kind: JobKind::Enroll { name: name.to_owned(), more }, ..Self::diarize(audio) }
     }
 
+    /// What the recording is called in front of people: the name of the file it was, else the end of its address.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        let uri = &self.audio.uri;
+        let last = || uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
+        self.tags.get(FILE_TAG).map_or_else(last, String::as_str)
+    }
+
+    /// What documents call the recording: its name without the extension.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        let name = self.shown_name();
+        name.rsplit_once('.').map(|(stem, _)| stem).filter(|stem| !stem.is_empty()).unwrap_or(name)
+    }
+
     /// Whether every part keeps its bounds.
     ///
     /// # Errors
@@ -409,6 +426,16 @@ impl CacheKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_is_called_what_its_file_was() {
+        let mut spec = JobSpec::diarize(SourceRef::at("s3://b/calls/monday.am.wav"));
+        assert_eq!((spec.shown_name(), spec.stem()), ("monday.am.wav", "monday.am"));
+        for (file, stem) in [("Talk 1.WAV", "Talk 1"), ("talk", "talk"), (".wav", ".wav")] {
+            spec.tags.insert(FILE_TAG.to_owned(), file.to_owned());
+            assert_eq!((spec.shown_name(), spec.stem()), (file, stem));
+        }
+    }
 
     #[test]
     fn each_bound_holds_and_one_past_it_does_not() {

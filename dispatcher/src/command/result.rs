@@ -11,7 +11,6 @@ use common::speech::render::html::{self, Sound};
 use common::speech::result_document::Document;
 
 use super::error::{FleetError, Said};
-use crate::submit::shown_name;
 use crate::wire::record::folder;
 
 /// Name of the document that the others are rendered from.
@@ -118,11 +117,10 @@ pub async fn document(
 pub fn written(record: &JobRecord, stored: &[u8], format: DocumentFormat) -> Result<Bytes, FleetError> {
     let document =
         render::json::read(stored).map_err(|source| FleetError::Document { job: record.id, source })?;
-    Ok(Bytes::from(rendered(&document, format, shown_name(record))))
+    Ok(Bytes::from(rendered(&document, format, record.spec.stem())))
 }
 
-fn rendered(document: &Document, format: DocumentFormat, name: &str) -> String {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+fn rendered(document: &Document, format: DocumentFormat, stem: &str) -> String {
     match format {
         DocumentFormat::Json => render::json::write(document),
         DocumentFormat::Rttm => render::rttm::write(stem, document),

@@ -11,7 +11,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::records::{ended, stage_word};
 use super::to_stderr;
 use crate::command::jobs::is_over;
-use crate::submit::shown_name;
 
 /// Most bars at a time; the others show in the count below them.
 const BARS_MAX: usize = 12;
@@ -103,7 +102,7 @@ impl Bars {
             if let Ok(style) = ProgressStyle::with_template("  {prefix:24} {bar:24} {percent:>3} %  {msg}") {
                 bar.set_style(style.progress_chars("━╸ "));
             }
-            bar.set_prefix(at_most(shown_name(record), NAME_WIDTH));
+            bar.set_prefix(at_most(record.spec.shown_name(), NAME_WIDTH));
             self.running.insert(record.id, bar);
         }
         if let Some(bar) = self.running.get(&record.id) {

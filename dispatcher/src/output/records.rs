@@ -12,7 +12,6 @@ use super::length::short;
 use super::table::Table;
 use crate::command::dead::Purged;
 use crate::command::jobs::Changed;
-use crate::submit::shown_name;
 use crate::wire::record::{RecordDocument, folder};
 
 /// A record as a JSON line.
@@ -56,8 +55,8 @@ pub fn block(record: &JobRecord, now: Timestamp) -> String {
     line("job", &record.id.to_string());
     line("state", &state_words(record));
     line("audio", &record.spec.audio.uri);
-    if shown_name(record) != record.spec.audio.uri.rsplit('/').next().unwrap_or_default() {
-        line("name", shown_name(record));
+    if record.spec.shown_name() != record.spec.audio.uri.rsplit('/').next().unwrap_or_default() {
+        line("name", record.spec.shown_name());
     }
     line("priority", record.spec.lane.as_str());
     for (key, value) in &record.spec.tags {
@@ -125,7 +124,7 @@ pub fn table(records: &[JobRecord], now: Timestamp, width: Option<usize>) -> Str
             record.state.as_str().to_owned(),
             stage,
             short(now.since(record.created_at)),
-            shown_name(record).to_owned(),
+            record.spec.shown_name().to_owned(),
         ]);
     }
     table.render(width)
@@ -142,7 +141,7 @@ pub fn dead_table(records: &[JobRecord], now: Timestamp, width: Option<usize>) -
             record.id.to_string(),
             record.completed_at.map(|at| short(now.since(at))).unwrap_or_default(),
             failure.map(|failure| failure.code.as_str().to_owned()).unwrap_or_default(),
-            shown_name(record).to_owned(),
+            record.spec.shown_name().to_owned(),
             failure.map(|failure| failure.detail.clone()).unwrap_or_default(),
         ]);
     }
@@ -152,7 +151,8 @@ pub fn dead_table(records: &[JobRecord], now: Timestamp, width: Option<usize>) -
 /// How a job ended, in a line.
 #[must_use]
 pub fn ended(record: &JobRecord) -> String {
-    let mut line = format!("{}  {}  {}", record.id, record.state.as_str(), one_line(shown_name(record)));
+    let mut line =
+        format!("{}  {}  {}", record.id, record.state.as_str(), one_line(record.spec.shown_name()));
     match (&record.failure, record.state) {
         (_, JobState::Completed) => {
             if let (Some(from), Some(to)) = (record.started_at, record.completed_at) {

@@ -21,7 +21,7 @@ use common::fleet::{export, voices};
 use common::job::digest::ContentDigest;
 use common::job::id::JobId;
 use common::job::record::JobRecord;
-use common::job::spec::{CacheKey, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use common::job::spec::{CacheKey, FILE_TAG, JobSpec, SourceRef, TAG_VALUE_BYTES_MAX, TAGS_MAX};
 use common::object_key;
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{Idempotency, Inserted, JobStore, NewJob};
@@ -46,8 +46,6 @@ use gather::{Found, Gatherer, RECORDINGS_MAX};
 const AT_ONCE: usize = 4;
 /// Recordings after which bells are rung.
 const BATCH: usize = 64;
-/// The tag that keeps the name of an uploaded file, unless the submitter uses it.
-pub const FILE_TAG: &str = "file";
 
 /// What a submission goes by besides its jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -395,14 +393,6 @@ pub fn name_file(tags: &mut BTreeMap<String, String>, name: &str) {
     if tags.len() < TAGS_MAX && (1..=TAG_VALUE_BYTES_MAX).contains(&name.len()) {
         tags.entry(FILE_TAG.to_owned()).or_insert_with(|| name.to_owned());
     }
-}
-
-/// What a recording is called in front of people: the name of the file it was, else the end of its address.
-#[must_use]
-pub fn shown_name(record: &JobRecord) -> &str {
-    let uri = &record.spec.audio.uri;
-    let last = || uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
-    record.spec.tags.get(FILE_TAG).map_or_else(last, String::as_str)
 }
 
 /// The digest that the key of an uploaded object is.

@@ -105,7 +105,7 @@ async fn a_file_is_uploaded_recorded_and_rung_for() {
         record.spec.audio.uri
     );
     assert_eq!((record.spec.audio.sha256, record.spec.audio.bytes), (Some(digest), Some(5)));
-    assert_eq!(shown_name(&record), "Talk.WAV");
+    assert_eq!(record.spec.shown_name(), "Talk.WAV");
     assert_eq!(bench.broker.ready(Lane::High).await.unwrap(), 1, "its bell is in the queue");
     assert_eq!(bench.jobs.status().await.unwrap().outbox(), 0);
     let key = bench.terms.reach.store().key(&record.spec.audio.uri).unwrap();

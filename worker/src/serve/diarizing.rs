@@ -1,6 +1,6 @@
 //! The craft of a real worker: the job code that `run` uses, over the networks that the process has loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -179,8 +179,7 @@ fn render(request: &Request, spec: &JobSpec, outcome: &Outcome) -> Result<Vec<(S
         DocumentFormat::Html => Format::Html,
         DocumentFormat::Txt => Format::Txt,
     }));
-    let name = publish::stem(Path::new(&request.uri));
-    let documents = publish::documents(&name, &request.audio, outcome, &formats, None);
+    let documents = publish::documents(spec.stem(), &request.audio, outcome, &formats, None);
     let documents = documents.map_err(|error| Failure {
         code: FailureCode::StoreUnavailable,
         stage: Stage::Render,
