@@ -61,8 +61,14 @@ absent() {
 
 # install PACKAGE...: Debian packages, when this is root or may become it
 install() {
-  local as=(); [[ $(id -u) == 0 ]] || as=(sudo -n)
-  "${as[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -qy --no-install-recommends "$@"
+  local as=() try; [[ $(id -u) == 0 ]] || as=(sudo -n)
+  # A machine that has just started is often installing something itself, and `update` does not wait for its lock.
+  for try in {1..6}; do
+    "${as[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -qy --no-install-recommends \
+      -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 "$@" && return
+    ((try == 6)) || sleep 30
+  done
+  return 1
 }
 
 # unsafe_only_there: `unsafe` outside tests stands only in files that are exempt from the lint, all of them in one folder

@@ -115,7 +115,7 @@ class Chromium:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:400])
         return answer["result"].get("value")
 
-    def wait_for(self, condition: str, within_s: float = 20.0) -> None:
+    def wait_for(self, condition: str, within_s: float = 60.0) -> None:
         until = time.monotonic() + within_s
         while not self.run(condition):
             if time.monotonic() > until:

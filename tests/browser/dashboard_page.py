@@ -66,7 +66,7 @@ class Dashboard(Chromium):
         finally:
             self._session = own
 
-    def wait_in_frame(self, condition: str, within_s: float = 20.0) -> None:
+    def wait_in_frame(self, condition: str, within_s: float = 60.0) -> None:
         until = time.monotonic() + within_s
         while not (self.frames and self.in_frame(condition)):
             if time.monotonic() > until:
@@ -93,7 +93,7 @@ class Dashboard(Chromium):
             " }, {capture: true, once: true})), Boolean(window.aim))"
         )
         place = "(() => { const b = window.aim.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             if not self.run(aim):
                 self.settle()
@@ -119,7 +119,7 @@ class Dashboard(Chromium):
 
     def answer_dialog(self, files: list[Path]) -> None:
         """Gives files to the file dialog that the page opened."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.dialogs:
             if time.monotonic() > until:
                 raise TimeoutError("no file dialog")

@@ -47,13 +47,14 @@ def still(page: Dashboard, fleet: Fleet, checks: Checks, files: dict[str, Path])
     under = f"document.elementFromPoint({x}, {y}).closest('tr') === document.querySelector({json.dumps(row_of(later[0]))})"
     page.hover(x, y)
     later.append(fleet.say("submit", "--delay", "1h", "--no-cache", str(files["sound"])).strip())
+    page.hover(x + 1, y)
     for _ in range(3):
         page.next_look()
         page.hover(x + 1, y)
         page.hover(x, y)
     checks.that(page.run(under) and not page.seen(row_of(later[1])), "rows move under the pointer")
     page.hover(4, 4)
-    page.wait_for(f"document.querySelector({json.dumps(row_of(later[1]))}) !== null", 5)
+    page.wait_for(f"document.querySelector({json.dumps(row_of(later[1]))}) !== null")
 
     page.run(f"location.hash = '#/jobs/{later[0]}'")
     page.wait_for("document.getElementById('link').dataset.state === 'live' && !document.getElementById('job-body').hidden")

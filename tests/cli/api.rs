@@ -12,7 +12,7 @@ use crate::harness::{Fleet, Queue};
 use crate::stand_in::StandIn;
 
 /// Longest wait for a job.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn until(server: &Server, job: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut record = Value::Null;

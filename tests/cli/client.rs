@@ -13,7 +13,7 @@ use crate::harness::Fleet;
 
 /// Longest wait for bytes of an answer.
 /// Longest wait for an answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `rollcall serve`, killed when dropped.
 pub struct Server {

@@ -19,7 +19,7 @@ use tests::servers::wait_until;
 use crate::client::{Server, read};
 use crate::harness::{Fleet, Queue};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const WEB: &str = "https://example.org/a.wav";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,7 +170,7 @@ async fn what_ended_while_nobody_delivered_is_told_later() {
     let _server = Server::start(&fleet, "", &variables[..1]);
     let id: JobId = job.parse().unwrap();
     let mut told = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..1200 {
         told = fleet.jobs().deliveries(1).await.unwrap();
         if told.first().is_some_and(|told| told.job == id) {
             break;

@@ -43,7 +43,7 @@ pub fn options() -> S3Options {
         longest: Duration::from_millis(200),
         within: Duration::from_secs(10),
     };
-    S3Options { part_bytes: 5 << 20, repeat, silent_max: Duration::from_millis(500), ..S3Options::default() }
+    S3Options { part_bytes: 5 << 20, repeat, silent_max: Duration::from_secs(3), ..S3Options::default() }
 }
 
 async fn folder(durability: Durability) -> (FolderStore, tempfile::TempDir) {

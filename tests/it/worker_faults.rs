@@ -1,7 +1,6 @@
 //! Deaths and pauses of workers, sources that are not what they ought to be, a store that fails: on real servers.
 
 use std::process::Command;
-use std::time::Duration;
 
 use common::job::failure::FailureCode;
 use common::job::record::{JobRecord, JobState};
@@ -25,7 +24,7 @@ fn counts(record: &JobRecord) -> (u32, u32, u32) {
 async fn a_killed_workers_job_runs_again(queue: Queue) {
     let fleet = Fleet::start(queue).await;
     let mut first = fleet.worker("first", &LEASE);
-    let job = fleet.submit_noop(&[(WORK_MS, "2000")]).await;
+    let job = fleet.submit_noop(&[(WORK_MS, "6000")]).await;
     fleet.until(job, PATIENCE, |record| record.state == JobState::Running).await;
     first.kill();
     let _second = fleet.worker("second", &[]);
@@ -171,7 +170,7 @@ async fn a_lost_device_ends_the_process_and_the_job_goes_on_elsewhere() {
     let mut first = fleet.worker("first", &[]);
     let job = fleet.submit_noop(&[("end", "lost"), ("well-from", "2")]).await;
     let other = fleet.submit_noop(&[(WORK_MS, "4000")]).await;
-    let ended = first.end(Duration::from_secs(30)).expect("a worker without its device ends");
+    let ended = first.end(PATIENCE).expect("a worker without its device ends");
     assert!(!ended.success());
     assert_eq!(fleet.record(job).await.attempts, 1);
     let _second = fleet.worker("second", &[]);

@@ -12,7 +12,8 @@ use crate::port::job_store::{JobStore, OutboxEntry, StoreResult};
 pub struct RelayRules {
     /// Bells claimed at once; they are published side by side.
     pub batch: usize,
-    /// How long they are hidden from other relays: longer than publishing takes, else they ring twice.
+    /// How long they are hidden from other relays: longer than publishing takes, else they ring twice. Where a queue says
+    /// nothing they may.
     pub claim: Duration,
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Bound on everything that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The next notice of a consumer, within the bound.
 ///
@@ -105,12 +105,11 @@ pub async fn handing_back_is_unbounded<B: Broker>(broker: B) {
 /// A consumer gets only its lanes, and the higher first.
 pub async fn lanes_are_taken_in_order<B: Broker>(broker: B) {
     const EACH: usize = 20;
-    const ROUNDS: usize = 5;
     publish(&broker, Lane::Normal, "normal", EACH).await;
     let mut consumer = broker.consume(&[Lane::Low, Lane::High]).await.unwrap();
-    let mut orders = Vec::new();
+    let (mut orders, until) = (Vec::new(), Instant::now() + PATIENCE);
     // A pushing server on a busy machine may be late with its pushes: one round of several shows the order.
-    for _ in 0..ROUNDS {
+    loop {
         for lane in [Lane::Low, Lane::High] {
             publish(&broker, lane, lane.as_str(), EACH).await;
             ready_becomes(&broker, lane, EACH as u64).await;
@@ -127,7 +126,7 @@ pub async fn lanes_are_taken_in_order<B: Broker>(broker: B) {
         if high_first >= EACH - 2 {
             break;
         }
-        assert!(orders.len() < ROUNDS, "{orders:?}");
+        assert!(Instant::now() < until, "{orders:?}");
         // So that the consumer leaves the server, which then counts what is published as ready.
         assert!(timeout(HOLD * 3, consumer.next()).await.is_err());
         drop(consumer);

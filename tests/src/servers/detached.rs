@@ -127,7 +127,7 @@ impl Detached {
         self.signal(Signal::TERM);
         if !wait_until(patience, || !self.alive()) {
             self.signal(Signal::KILL);
-            if !wait_until(Duration::from_secs(5), || !self.alive()) {
+            if !wait_until(Duration::from_secs(60), || !self.alive()) {
                 return Err(ServerError::NotStopped { name: self.name.clone(), pid: self.pid });
             }
         }
@@ -160,13 +160,13 @@ mod tests {
         assert_eq!(Detached::all(folder.path()), std::slice::from_ref(&process));
         let open = || fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().count();
         assert!(
-            wait_until(Duration::from_secs(5), || open() == 3),
+            wait_until(Duration::from_secs(60), || open() == 3),
             "only the three standard files stay open"
         );
         let another = Detached { started: process.started + 1, ..process.clone() };
         another.signal(Signal::KILL);
         assert!(process.alive(), "another start time is another process");
-        process.stop(folder.path(), Duration::from_secs(5)).unwrap();
+        process.stop(folder.path(), Duration::from_secs(60)).unwrap();
         assert!(!process.alive() && Detached::all(folder.path()).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use super::detached::{Detached, log_end};
 use super::{ServerError, free_ports, io_error, listens, local, wait_until};
 
 const NAME: &str = "redis";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When Redis waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::detached::{Detached, log_end};
 use super::{ServerError, free_ports, io_error, listens, local, wait_until};
 
 const NAME: &str = "s3";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An S3 server that runs in a folder.
 #[derive(Debug)]

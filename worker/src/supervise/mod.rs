@@ -169,11 +169,10 @@ where
         tracing::error!(jobs = floor.seats.jobs(), "jobs did not stop in time; their leases run out");
     }
     // What was handed back rings at once. Should this fail, any other worker relays, and the registry forgets by itself.
-    let last_words = async {
-        let _ = relay::pass_all(&floor.tools.store, &broker, &RelayRules::default()).await;
-        let _ = floor.tools.store.farewell(&floor.worker).await;
-    };
-    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    let relay_rules = RelayRules::default();
+    let ring = relay::pass_all(&floor.tools.store, &broker, &relay_rules);
+    let farewell = floor.tools.store.farewell(&floor.worker);
+    let _ = tokio::join!(tokio::time::timeout(LAST_WORDS, ring), tokio::time::timeout(LAST_WORDS, farewell));
     Ok(match (defect, floor.device_lost(), left) {
         (true, ..) => Ended::Defect,
         (_, true, _) => Ended::DeviceLost,

@@ -26,6 +26,31 @@ pub(super) struct Address {
     pub(super) namespace: String,
 }
 
+/// Why a step about a queue failed.
+#[derive(Debug)]
+pub(super) struct QueueError {
+    pub(super) error: BrokerError,
+    /// The lane whose queue does not answer, though the server does: other lanes may be well.
+    pub(super) silent: Option<Lane>,
+}
+
+impl From<BrokerError> for QueueError {
+    fn from(error: BrokerError) -> Self {
+        Self { error, silent: None }
+    }
+}
+
+impl From<QueueError> for BrokerError {
+    fn from(error: QueueError) -> Self {
+        error.error
+    }
+}
+
+/// Whether the server broke down over a request, as RabbitMQ does over a queue without a leader.
+fn is_internal(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 541)
+}
+
 impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Address")
@@ -92,18 +117,39 @@ impl Address {
         match timeout(ANSWER, step).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(self.classify(&error)),
-            Err(_) => Err(self.unavailable(format!("no answer to `{what}` for {} s", ANSWER.as_secs()))),
+            Err(_) => Err(self.late(what)),
         }
     }
 
+    /// A step about the queue of a lane.
+    pub(super) async fn of_queue<T>(
+        &self,
+        lane: Lane,
+        what: &'static str,
+        step: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, QueueError> {
+        match timeout(ANSWER, step).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                let silent = is_internal(&error).then_some(lane);
+                Err(QueueError { error: self.classify(&error), silent })
+            }
+            Err(_) => Err(QueueError { error: self.late(what), silent: Some(lane) }),
+        }
+    }
+
+    fn late(&self, what: &str) -> BrokerError {
+        self.unavailable(format!("no answer to `{what}` for {} s", ANSWER.as_secs()))
+    }
+
     /// A connection whose server has the queues of these lanes. Only those it is for: a queue without a leader answers late.
-    pub(super) async fn connect(&self, name: &str, lanes: &[Lane]) -> Result<Connection, BrokerError> {
+    pub(super) async fn connect(&self, name: &str, lanes: &[Lane]) -> Result<Connection, QueueError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = match timeout(CONNECT, Connection::connect_uri(self.uri.clone(), properties)).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(self.classify(&error)),
+            Ok(Err(error)) => return Err(self.classify(&error).into()),
             Err(_) => {
-                return Err(self.unavailable(format!("no connection within {} s", CONNECT.as_secs())));
+                return Err(self.unavailable(format!("no connection within {} s", CONNECT.as_secs())).into());
             }
         };
         topology::assert(self, &connection, lanes).await?;

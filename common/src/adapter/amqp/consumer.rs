@@ -1,7 +1,8 @@
 //! Consuming on demand, over a connection of its own that is replaced at any error.
 //!
 //! All lanes share that connection as long as each of their queues answers. One that does not (a quorum queue without a
-//! leader) ends the connection with it; it gets a connection of its own from then on, so that the others are heard.
+//! leader) ends the connection with it; it gets one of its own from then on, for as long as the consumer lives, so that the
+//! others are heard.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection, ErrorKind, Event};
+use lapin::{Channel, Connection, Event};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,7 @@ use crate::adapter::reconnect::Reconnect;
 use crate::job::lane::Lane;
 use crate::port::broker::{BrokerError, Consumer, Delivery, HOLD};
 
-use super::connection::Address;
+use super::connection::{Address, QueueError};
 use super::{ANSWER, topology};
 
 /// How long closing waits for the server.
@@ -138,11 +139,6 @@ impl Drop for AmqpDelivery {
     }
 }
 
-/// Whether the server broke down over a request, as RabbitMQ does over a queue without a leader.
-fn is_internal(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 541)
-}
-
 /// The library's default throws the message away.
 fn requeue() -> BasicNackOptions {
     BasicNackOptions { multiple: false, requeue: true }
@@ -164,12 +160,21 @@ enum Leave {
     Closing,
     Failed(BrokerError),
     /// The queues of these lanes did not answer; others did, or were behind them.
-    Silent(Vec<Lane>),
+    Silent(Vec<Lane>, BrokerError),
 }
 
 impl From<BrokerError> for Leave {
     fn from(error: BrokerError) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<QueueError> for Leave {
+    fn from(QueueError { error, silent }: QueueError) -> Self {
+        match silent {
+            Some(lane) => Self::Silent(vec![lane], error),
+            None => Self::Failed(error),
+        }
     }
 }
 
@@ -190,20 +195,20 @@ impl Task {
                     let _ = timeout(CLOSE, link.connection.close(200, "done".into())).await;
                     left
                 }
-                Err(error) => Leave::Failed(error),
+                Err(error) => error.into(),
             };
             // What is still held belongs to the lost connection: the server has made it ready again.
             drop(self.shared.take_all(&self.lanes));
             match left {
                 Leave::Closing => {}
-                Leave::Silent(lanes) => {
+                Leave::Silent(lanes, error) if self.lanes.len() > 1 => {
                     for lane in lanes {
-                        tracing::warn!(%lane, "the queue of this lane does not answer; it is listened to apart");
+                        tracing::warn!(%lane, %error, "the queue of this lane does not answer; it is listened to apart");
                         self.lanes.retain(|own| *own != lane);
                         apart.spawn(self.of(lane).run_apart());
                     }
                 }
-                Leave::Failed(error) => {
+                Leave::Failed(error) | Leave::Silent(_, error) => {
                     let delay = reconnect.failed(jitter());
                     tracing::debug!(%error, delay_ms = delay.as_millis() as u64, "the queue is tried again");
                     if !error.is_transient() {
@@ -288,7 +293,7 @@ struct Link {
 }
 
 impl Link {
-    async fn open(address: &Address, lanes: &[Lane]) -> Result<Self, BrokerError> {
+    async fn open(address: &Address, lanes: &[Lane]) -> Result<Self, QueueError> {
         let connection = address.connect("rollcall consumer", lanes).await?;
         let events: Pin<Box<dyn Stream<Item = Event> + Send>> = Box::pin(connection.events_listener());
         let channel = address.channel(&connection).await?;
@@ -304,22 +309,23 @@ impl Link {
                 let options = BasicConsumeOptions::default();
                 let consumer =
                     channel.basic_consume(queue, ShortString::default(), options, FieldTable::default());
-                (lane, timeout(ANSWER, consumer).await)
+                address.of_queue(lane, "basic.consume", consumer).await.map(|consumer| (lane, consumer))
             }
         });
         let (mut consumers, mut silent, mut failed) = (Vec::new(), Vec::new(), None);
-        for (lane, started) in futures::future::join_all(started).await {
+        for started in futures::future::join_all(started).await {
             match started {
-                Ok(Ok(consumer)) => consumers.push((lane, consumer)),
-                Ok(Err(error)) if !is_internal(&error) => failed = failed.or(Some(address.classify(&error))),
-                Ok(Err(_)) | Err(_) => silent.push(lane),
+                Ok(consumer) => consumers.push(consumer),
+                Err(QueueError { error, silent: lane }) => {
+                    silent.extend(lane);
+                    failed = Some(error);
+                }
             }
         }
         match failed {
-            Some(error) => return Err(error.into()),
-            None if silent.is_empty() => {}
-            None if lanes.len() > 1 => return Err(Leave::Silent(silent)),
-            None => return Err(address.unavailable("the queue does not answer").into()),
+            Some(error) if silent.is_empty() => return Err(error.into()),
+            Some(error) => return Err(Leave::Silent(silent, error)),
+            None => {}
         }
         self.tags = consumers.iter().map(|(_, consumer)| consumer.tag()).collect();
         self.pushes = Some(select_all(consumers.into_iter().map(|(lane, consumer)| {
@@ -357,9 +363,8 @@ impl Link {
         loop {
             let pushes = async {
                 match &mut self.pushes {
-                    // A set without lanes has no stream: nothing ever comes.
-                    Some(pushes) if !pushes.is_empty() => pushes.next().await,
-                    _ => std::future::pending().await,
+                    Some(pushes) => pushes.next().await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {

@@ -107,7 +107,7 @@ pub(super) struct Publisher {
     address: Arc<Address>,
     lanes: [Line; Lane::ALL.len()],
     windows: [Semaphore; Lane::ALL.len()],
-    /// For everything but publishing.
+    /// For everything but publishing; it declares nothing by itself.
     aside: Line,
 }
 
@@ -119,10 +119,9 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     pub(super) fn new(address: Arc<Address>) -> Self {
-        let all: &'static [Lane; Lane::ALL.len()] = &Lane::ALL;
-        let lanes = all.each_ref().map(|lane| Line::of(slice::from_ref(lane)));
+        let lanes = (&Lane::ALL).each_ref().map(|lane| Line::of(slice::from_ref(lane)));
         let windows = Lane::ALL.map(|_| Semaphore::new(WINDOW));
-        Self { address, lanes, windows, aside: Line::of(all) }
+        Self { address, lanes, windows, aside: Line::of(&[]) }
     }
 
     pub(super) async fn publish(&self, lane: Lane, notice: &[u8]) -> Result<(), BrokerError> {
@@ -178,15 +177,20 @@ impl Publisher {
         if counted.is_err() {
             self.aside.discard(&session).await;
         }
-        counted.map(|queue| u64::from(queue.message_count()))
+        match counted {
+            Ok(queue) => Ok(u64::from(queue.message_count())),
+            // Whoever publishes or consumes declares it.
+            Err(BrokerError::Refused { detail, .. }) if detail.contains("(404)") => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn assert_topology(&self) -> Result<(), BrokerError> {
         let session = self.aside.session(&self.address).await?;
-        let asserted = topology::assert(&self.address, &session.connection, self.aside.lanes).await;
+        let asserted = topology::assert(&self.address, &session.connection, &Lane::ALL).await;
         if asserted.is_err() {
             self.aside.discard(&session).await;
         }
-        asserted
+        asserted.map_err(BrokerError::from)
     }
 }

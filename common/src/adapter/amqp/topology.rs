@@ -11,7 +11,7 @@ use lapin::{Channel, Connection};
 use crate::job::lane::Lane;
 use crate::port::broker::BrokerError;
 
-use super::connection::Address;
+use super::connection::{Address, QueueError};
 
 /// The name of a lane's queue.
 #[must_use]
@@ -39,25 +39,25 @@ pub(super) async fn assert(
     address: &Address,
     connection: &Connection,
     lanes: &[Lane],
-) -> Result<(), BrokerError> {
+) -> Result<(), QueueError> {
     let mut channel = address.channel(connection).await?;
     for &lane in lanes {
-        let Err(error) = declare(address, &channel, lane, Mode::Active).await else {
+        let Err(failed) = declare(address, &channel, lane, Mode::Active).await else {
             continue;
         };
         // Whoever may use the queues need not have the right to create them, and somebody may have set a limit of their
         // own. Anything else that is wrong is told.
-        let tolerable = matches!(&error, BrokerError::Refused { detail, .. }
+        let tolerable = matches!(&failed.error, BrokerError::Refused { detail, .. }
             if detail.contains("(403)") || detail.contains("inequivalent arg 'x-delivery-limit'"));
         if !tolerable {
-            return Err(error);
+            return Err(failed);
         }
         // The error has closed the channel.
         channel = address.channel(connection).await?;
         if declare(address, &channel, lane, Mode::Passive).await.is_err() {
-            return Err(error);
+            return Err(failed);
         }
-        tracing::warn!(lane = lane.as_str(), %error, "the queue is used as it is");
+        tracing::warn!(lane = lane.as_str(), error = %failed.error, "the queue is used as it is");
     }
     let _ = channel.close(200, "done".into()).await;
     Ok(())
@@ -71,9 +71,9 @@ enum Mode {
     Passive,
 }
 
-async fn declare(address: &Address, channel: &Channel, lane: Lane, mode: Mode) -> Result<(), BrokerError> {
+async fn declare(address: &Address, channel: &Channel, lane: Lane, mode: Mode) -> Result<(), QueueError> {
     let passive = matches!(mode, Mode::Passive);
     let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
     let declared = channel.queue_declare(queue(address, lane), options, arguments());
-    address.bounded("queue.declare", declared).await.map(|_| ())
+    address.of_queue(lane, "queue.declare", declared).await.map(|_| ())
 }

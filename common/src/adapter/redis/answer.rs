@@ -84,7 +84,7 @@ pub fn read_acquired(value: Value, request: &AcquireRequest) -> StoreResult<Acqu
     Ok(Acquired::Refused(unready))
 }
 
-/// `{lane}:{serial}:{id}`.
+/// `{serial}:{id}`.
 pub fn read_outbox_entry(lane: Lane, text: &str) -> StoreResult<OutboxEntry> {
     let wrong = || unreadable("outbox entry", text);
     let (serial, job) = text.split_once(':').ok_or_else(wrong)?;
