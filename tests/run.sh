@@ -118,7 +118,7 @@ say 'build'
 must cargo build -q --workspace --all-targets
 
 say 'ONNX Runtime and the starter bundle'
-export ROLLCALL_HOME=$home
+export ROLLCALL_HOME=$home ORT_DISABLE_TELEMETRY=1
 must "$bin/rollcall-provision" runtime
 must "$bin/rollcall-provision" build starter
 check 'the bundle is intact' "$bin/rollcall-provision" verify starter

@@ -7,6 +7,7 @@
 pub mod adapter;
 pub mod clock;
 pub mod config;
+pub mod environment;
 pub mod fleet;
 pub mod home;
 pub mod job;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::config::Settings;
+use common::environment;
 use common::home::Home;
 use provision::build::{self, BuildError, Built, Options};
 use provision::cli::{Cli, Clustering, Command, SourceArgs};
@@ -22,6 +23,8 @@ use provision::{gpu_runtime, installed, runtime, selftest, stock, verify};
 const ONNX: &str = "onnx";
 
 fn main() -> ExitCode {
+    // What cannot be put in order is refused where it is read.
+    let _ = environment::settle(&[]);
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -3,6 +3,8 @@
 # usage: sample.sh BIN_FOLDER AUDIO_FOLDER OUT_FOLDER
 set -euo pipefail
 bin=$1 audio=$2 out=$3
+# What keeps ONNX Runtime from noting who runs it is the programs' own doing.
+unset ORT_DISABLE_TELEMETRY
 "$bin/rollcall-worker" run --json --formats json,rttm,html,srt,vtt,txt --out "$out" "$audio/sample.wav" >"$out.json" 2>"$out.err"
 python3 - "$out.json" "$out/sample" <<'PY'
 import json, os, sys
@@ -35,3 +37,20 @@ d = json.load(open(sys.argv[1]))
 assert len(d["speakers"]) == 8 or any("at least 8" in w for w in d["warnings"]), d["warnings"]' "$out-8/sample/segments.json"
 "$bin/rollcall-worker" run --json --max-speakers 2 --out "$out-max" "$audio/sample.wav" 2>/dev/null |
   python3 -c 'import json, sys; d = json.load(sys.stdin); assert d["speakers"] <= 2, d'
+# A name that is nearly `..`, settings set to nothing, nobody reading progress: the work is done, and nothing lies anywhere else.
+odd=$out-odd
+mkdir -p "$odd/home"
+cp "$audio/sample.wav" "$odd/...wav"
+HOME=$odd/home XDG_DATA_HOME=$odd/home XDG_CACHE_HOME=$odd/home ROLLCALL_DEVICE='' ROLLCALL_BUNDLE='' ROLLCALL_CONFIG='' \
+  "$bin/rollcall-worker" run --json --out "$odd/out" "$odd/...wav" "$audio/sample.wav" >"$odd/json" 2>/dev/full
+cmp "$odd/out/...wav/embeddings.npy" "$odd/out/sample/embeddings.npy"
+left=$(find "$odd" -path "$odd/out/*" -prune -o -print | LC_ALL=C sort | sed "s|^$odd||" | tr '\n' ' ')
+[[ $left == ' /...wav /home /json /out ' ]] || { echo "left: $left"; exit 1; }
+# Output that cannot be written is no success.
+code=0
+"$bin/rollcall-worker" run --json --out "$odd/out" "$audio/sample.wav" >/dev/full 2>"$odd/err" || code=$?
+[[ $code == 1 ]] && grep -q 'the output cannot be written' "$odd/err" || { echo "exit $code"; cat "$odd/err"; exit 1; }
+# Addresses are for `rollcall submit`.
+code=0
+"$bin/rollcall-worker" run --out s3://bucket/out "$audio/sample.wav" 2>"$odd/err" || code=$?
+[[ $code == 2 ]] && grep -q 'rollcall submit' "$odd/err" || { echo "exit $code"; cat "$odd/err"; exit 1; }

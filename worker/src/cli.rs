@@ -244,13 +244,14 @@ pub struct DoctorArgs {
     /// Where bundles and ONNX Runtime lie [default: the XDG data folder, `rollcall`].
     #[arg(long, env = "ROLLCALL_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-    /// Job records: `redis://` or `rediss://` [default: redis://127.0.0.1:6379].
+    /// Job records: `redis://` or `rediss://` [env: ROLLCALL_REDIS_URL] [default: redis://127.0.0.1:6379].
     #[arg(long, value_name = "URL")]
     pub redis_url: Option<String>,
-    /// Delivery: `amqp://`, `amqps://`, `redis://` or `rediss://` [default: the Redis URL].
+    /// Delivery: `amqp://`, `amqps://`, `redis://` or `rediss://` [env: ROLLCALL_QUEUE_URL] [default: the
+    /// Redis URL].
     #[arg(long, value_name = "URL")]
     pub queue_url: Option<String>,
-    /// Audio and results: `s3://BUCKET[/PREFIX]` or `file:///FOLDER`.
+    /// Audio and results: `s3://BUCKET[/PREFIX]` or `file:///FOLDER` [env: ROLLCALL_STORE_URL].
     #[arg(long, value_name = "URL")]
     pub store_url: Option<String>,
     /// Leave out Redis, queue and store: for a machine that only uses `run`.

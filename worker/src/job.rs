@@ -73,6 +73,10 @@ fn trip(bench: &Workbench, request: &Request, watch: &dyn Watch) -> Result<Outco
     // Looks that led nowhere took their time too.
     heard.decode += decode;
     heard.engine += engine;
+    // Engines work side by side: what all of them took, spread over them, is what the recording waited for.
+    let engines = u32::try_from(bench.device.lanes()).unwrap_or(u32::MAX).max(1);
+    heard.engine.segmentation /= engines;
+    heard.engine.embedding /= engines;
     for (stage, spent) in [
         (Stage::Decode, heard.decode),
         (Stage::Segmentation, heard.engine.segmentation),

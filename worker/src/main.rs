@@ -1,14 +1,15 @@
 //! `rollcall-worker`: flags in, exit code out.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use common::config::{Settings, SettingsError};
+use common::environment;
 use common::home::Home;
 use common::job::spec::Channels;
 use common::speech::transcript::{self, Limits, Transcript};
@@ -26,7 +27,7 @@ use worker::device::ort::library;
 use worker::diarize::speaker_limits::{SPEAKERS_MAX, SpeakerLimits};
 use worker::doctor::{self, DoctorError};
 use worker::gpu;
-use worker::progress::Display;
+use worker::progress::{Display, line_on_stderr};
 use worker::run::{self, Plan};
 use worker::selftest;
 use worker::serve::{self, ServeError};
@@ -38,7 +39,17 @@ const FAILED: u8 = 1;
 /// Wrong usage or configuration.
 const MISUSED: u8 = 2;
 
+/// What keeps ONNX Runtime from writing down, and sending to its makers, what runs where.
+const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
 fn main() -> ExitCode {
+    if let Err(error) = environment::settle(&[NO_TELEMETRY]) {
+        let (name, value) = NO_TELEMETRY;
+        let hint = format!("set {name}={value}");
+        line_on_stderr(&format!(
+            "warning: ONNX Runtime may keep telemetry ({hint}): cannot start again: {error}"
+        ));
+    }
     let cli = Cli::parse();
     let outcome = Settings::read(cli.config.as_deref()).map_err(anyhow::Error::from).and_then(|settings| {
         start_logging(&cli, &settings)?;
@@ -50,6 +61,11 @@ fn main() -> ExitCode {
             Command::Selftest(args) => selftest_command(&args, &settings),
             Command::Gpu(args) => gpu_command(args, settings),
         }
+    });
+    let unprinted = UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let outcome = outcome.and_then(|good| match unprinted {
+        Some(error) => Err(anyhow::Error::from(error).context("the output cannot be written")),
+        None => Ok(good),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -82,18 +98,17 @@ fn start_logging(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// One line what failed, its causes, what to try.
-#[allow(clippy::print_stderr, reason = "the one place where errors are shown")]
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("error: {error}");
+    line_on_stderr(&format!("error: {error}"));
     for cause in error.chain().skip(1) {
-        eprintln!("caused by: {cause}");
+        line_on_stderr(&format!("caused by: {cause}"));
     }
     let setup = error.downcast_ref::<SetupError>().map(SetupError::hints);
     let serving = || error.downcast_ref::<ServeError>().map(ServeError::hints);
     let looking = || error.downcast_ref::<DoctorError>().map(DoctorError::hints);
     let voices = || error.downcast_ref::<FolderError>().map(FolderError::hints);
     for hint in setup.or_else(serving).or_else(looking).or_else(voices).unwrap_or_default() {
-        eprintln!("hint: {hint}");
+        line_on_stderr(&format!("hint: {hint}"));
     }
     ExitCode::from(code)
 }
@@ -122,6 +137,13 @@ fn open(args: EngineArgs, settings: Settings, device_memory: Option<String>) -> 
 }
 
 fn run_command(args: RunArgs, settings: Settings) -> anyhow::Result<bool> {
+    let is_address = |path: &Path| path.to_string_lossy().contains("://") && !path.exists();
+    if let Some(path) = args.audio.iter().chain([&args.out]).find(|path| is_address(path)) {
+        bail!(Usage(format!(
+            "`run` works on files and folders of this machine; `rollcall submit` takes addresses: {}",
+            path.display()
+        )));
+    }
     let speakers = speaker_limits(&args)?;
     let transcript =
         args.transcript.as_deref().map(|path| read_transcript(path, args.audio.len())).transpose()?;
@@ -242,9 +264,17 @@ fn gpu_command(args: GpuArgs, settings: Settings) -> anyhow::Result<bool> {
     Ok(findings.good)
 }
 
-/// Everything that belongs on stdout goes through here.
+/// Why something did not come to stdout.
+static UNPRINTED: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Everything that belongs on stdout goes through here. What cannot be written is told at the end, when the work is done.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    // A closed pipe (`| head`) is the reader's choice, not an error.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A closed pipe (`| head`) is the reader's choice, not an error.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+        _ => {}
+    }
 }

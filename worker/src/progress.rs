@@ -1,5 +1,6 @@
 //! What a person sees while recordings are worked on: bars on a terminal, a line now and then elsewhere.
 
+use std::io::{self, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "this is where progress goes when there is no terminal")]
-fn line_on_stderr(text: &str) {
-    eprintln!("{text}");
+/// Where progress goes when there is no terminal. Nobody may be reading it, and the work goes on.
+pub fn line_on_stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -97,8 +97,12 @@ fn file_address(path: &Path) -> Option<String> {
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    fs::write(&partial, content)?;
-    fs::rename(&partial, path)
+    let written = fs::write(&partial, content).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // What is half there helps nobody; why it could not be written is what counts.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 /// A folder of its own for each recording: its stem, or `stem-2`, `stem-3` for further ones of the same stem.
@@ -122,10 +126,13 @@ pub fn folders(out: &Path, recordings: &[PathBuf]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a recording is called: its file name without the extension.
+/// What a recording is called: its file name without the extension. Of `...wav` it is the whole name, since `..` leads
+/// elsewhere.
 #[must_use]
 pub fn stem(recording: &Path) -> String {
-    recording.file_stem().map_or_else(|| "audio".to_owned(), |s| s.to_string_lossy().into_owned())
+    let stem = recording.file_stem().filter(|stem| *stem != "." && *stem != "..");
+    let name = stem.or_else(|| recording.file_name());
+    name.map_or_else(|| "audio".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -140,5 +147,6 @@ mod tests {
         };
         assert_eq!(names(&["a/x.wav", "b/x.flac", "x.mp3"]), ["o/x", "o/x-2", "o/x-3"]);
         assert_eq!(names(&["x.wav", "x-2.wav", "y/x.wav"]), ["o/x", "o/x-2", "o/x-3"]);
+        assert_eq!(names(&["...wav", "..wav", ".wav"]), ["o/...wav", "o/..wav", "o/.wav"], "nowhere else");
     }
 }

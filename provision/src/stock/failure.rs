@@ -80,7 +80,9 @@ impl StockFailure for Refused {
             Self::Depot(error) | Self::Push(PushError::Depot(error)) => of_depot(error).0,
             Self::Ensure(EnsureError::Depot(error)) => of_depot(error).0,
             Self::Release(ReleaseError::Push(PushError::Depot(error))) => of_depot(error).0,
-            Self::Runtime(StockedRuntimeError::Depot(error)) => of_depot(error).0,
+            Self::Runtime(
+                StockedRuntimeError::Depot(error) | StockedRuntimeError::Push(PushError::Depot(error)),
+            ) => of_depot(error).0,
             Self::Runtime(StockedRuntimeError::Fetch(FetchError::Store(error))) => of_store(error).0,
             Self::Ensure(EnsureError::Fetch(FetchError::Store(error))) => of_store(error).0,
             _ => 1,
@@ -90,7 +92,9 @@ impl StockFailure for Refused {
     fn hints(&self) -> Vec<String> {
         let say = |text: &str| vec![text.to_owned()];
         match self {
-            Self::NoStore => say("name one with `--store URL`, or set `ROLLCALL_STORE_URL`"),
+            Self::NoStore => {
+                say("name its address in the command (`--help` says where), or set `ROLLCALL_STORE_URL`")
+            }
             Self::Device { .. } => say("`auto`, `cpu`, `cuda` or `cuda:N`"),
             Self::Preflight { .. } => say("each failed check says above what to do"),
             Self::Address(_) => say("NAME, NAME@VERSION or s3://bucket/prefix/bundles/NAME[@VERSION]"),

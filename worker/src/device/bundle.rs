@@ -205,15 +205,23 @@ impl Bundle {
     }
 }
 
+/// Where a bundle lies: NAME[@VERSION] and the address of one in a store in the home folder, anything else where it says. A
+/// folder here that is called like a bundle is `./NAME`.
 fn locate(wanted: &str, home: &Home) -> Result<PathBuf, BundleError> {
-    let (name, version) = match wanted.split_once('@') {
-        Some((name, version)) => (name, Some(version)),
-        None => (wanted, None),
+    let in_store = wanted.contains("://").then(|| wanted.rsplit_once("/bundles/"));
+    let named = match in_store {
+        Some(Some((_, name))) => name,
+        Some(None) => return Err(BundleError::BadName { wanted: wanted.to_owned() }),
+        None => wanted,
     };
-    if manifest::is_name(name) && version.is_none_or(manifest::is_version) && !Path::new(wanted).is_dir() {
+    let (name, version) = match named.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (named, None),
+    };
+    if manifest::is_name(name) && version.is_none_or(manifest::is_version) {
         return Ok(version.map_or_else(|| home.bundle_current(name), |v| home.bundle_version(name, v)));
     }
-    if wanted.contains("://") {
+    if in_store.is_some() {
         return Err(BundleError::BadName { wanted: wanted.to_owned() });
     }
     Ok(PathBuf::from(wanted))

@@ -119,7 +119,7 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     pub(super) fn new(address: Arc<Address>) -> Self {
-        let lanes = (&Lane::ALL).each_ref().map(|lane| Line::of(slice::from_ref(lane)));
+        let lanes = Lane::ALL.each_ref().map(|lane| Line::of(slice::from_ref(lane)));
         let windows = Lane::ALL.map(|_| Semaphore::new(WINDOW));
         Self { address, lanes, windows, aside: Line::of(&[]) }
     }

@@ -84,6 +84,8 @@ fn outside(line: usize, value: &str) -> TranscriptError {
 pub(super) fn read_vtt(text: &str, limits: Limits) -> Result<Vec<Segment>, TranscriptError> {
     #[derive(PartialEq)]
     enum At {
+        /// In the first block, which ends with a blank line, or where a cue begins.
+        Header,
         /// Between two blocks.
         Gap,
         /// In the first line of a block that may turn out to be a cue: its name.
@@ -94,7 +96,7 @@ pub(super) fn read_vtt(text: &str, limits: Limits) -> Result<Vec<Segment>, Trans
         Other,
     }
     let mut cues = Cues { limits, segments: Vec::new() };
-    let mut at = At::Other;
+    let mut at = At::Header;
     for (index, line) in text.split('\n').enumerate() {
         let (number, line) = (index + 1, line.trim());
         if line.is_empty() {
@@ -109,10 +111,21 @@ pub(super) fn read_vtt(text: &str, limits: Limits) -> Result<Vec<Segment>, Trans
         } else {
             let is_other = |word: &str| line.split_whitespace().next() == Some(word);
             let named = at == At::Gap && !["NOTE", "STYLE", "REGION"].into_iter().any(is_other);
-            at = if named { At::Name } else { At::Other };
+            at = match at {
+                At::Header => At::Header,
+                _ if named => At::Name,
+                _ => At::Other,
+            };
         }
     }
-    Ok(cues.segments)
+    // Times, and none of them a cue's.
+    let passed_over = || text.split('\n').enumerate().find(|(_, line)| line.contains(ARROW));
+    match passed_over() {
+        Some((index, line)) if cues.segments.is_empty() => {
+            Err(TranscriptError::Timing { line: index + 1, value: at_most(line.trim(), SHOWN_MAX) })
+        }
+        _ => Ok(cues.segments),
+    }
 }
 
 /// The two times of a line `from --> to`, whatever settings follow them.

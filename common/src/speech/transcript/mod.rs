@@ -154,12 +154,14 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Transcript, TranscriptError>
         let before = &bytes[..error.valid_up_to()];
         TranscriptError::NotText { line: 1 + before.iter().filter(|b| **b == b'\n').count() }
     })?;
+    // Old Macs end lines with CR alone, and VTT allows it.
+    let lines = || text.replace("\r\n", "\n").replace('\r', "\n");
     let segments = if text.trim_start().starts_with(['{', '[']) {
         json::read(text, limits)?
     } else if text.starts_with("WEBVTT") {
-        cues::read_vtt(text, limits)?
+        cues::read_vtt(&lines(), limits)?
     } else {
-        cues::read_srt(text, limits)?
+        cues::read_srt(&lines(), limits)?
     };
     Ok(Transcript { segments })
 }

@@ -63,6 +63,23 @@ fn nothing_said_is_an_empty_transcript() {
 }
 
 #[test]
+fn no_cue_is_passed_over_in_silence() {
+    let cue = "00:00.500 --> 00:02.000\nA\n";
+    for text in [
+        format!("WEBVTT\n{cue}"),
+        format!("WEBVTT a title\nX-KEY: value\n{cue}"),
+        format!("WEBVTT\n\n{cue}").replace('\n', "\r"),
+        format!("WEBVTT\n\n{cue}").replace('\n', "\r\n"),
+        format!("1\n{cue}").replace('\n', "\r"),
+    ] {
+        let read = read_text(&text).unwrap();
+        assert_eq!((read.segments.len(), read.segments[0].text.as_str()), (1, "A"), "{text:?}");
+    }
+    let refused = read_text(&format!("WEBVTT\n\nSTYLE\n{cue}")).unwrap_err().to_string();
+    assert!(refused.starts_with("line 4 of the transcript is not"), "{refused}");
+}
+
+#[test]
 fn errors_name_the_position() {
     let message = |text: &str| {
         let error = read_text(text).unwrap_err();
