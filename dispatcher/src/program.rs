@@ -114,6 +114,11 @@ fn runtime(busy: bool) -> Runtime {
 fn start_logging(settings: &Settings, serves: bool, traced: bool) -> Result<(), FleetError> {
     let beside = traced.then(|| traces::start("rollcall")).flatten();
     let wanted = settings.log.value.as_deref().or(serves.then_some("info"));
+    let wrong = |setting, value, hint: &str| FleetError::Setting { setting, value, hint: hint.to_owned() };
+    let no_format = |format| wrong("log_format", format, "`text` or `json`");
+    if !logs::FORMATS.contains(&settings.log_format.value.as_str()) {
+        return Err(no_format(settings.log_format.value.clone()));
+    }
     if wanted.is_none() && beside.is_none() {
         return Ok(());
     }
@@ -124,12 +129,11 @@ fn start_logging(settings: &Settings, serves: bool, traced: bool) -> Result<(), 
         format: &settings.log_format.value,
         colour: output::is_watched(),
     };
-    let wrong = |setting, value, hint: &str| FleetError::Setting { setting, value, hint: hint.to_owned() };
     logs::start(plan, beside).or_else(|error| match error {
         LogError::Filter { filter } => {
             Err(wrong("log", filter, "a tracing filter, such as `info` or `dispatcher=debug`"))
         }
-        LogError::Format { format } => Err(wrong("log_format", format, "`text` or `json`")),
+        LogError::Format { format } => Err(no_format(format)),
         LogError::Started => Ok(()),
     })
 }

@@ -298,7 +298,8 @@ impl Sweep {
         #[allow(clippy::cast_precision_loss, reason = "a number of speakers")]
         let jaccard_errors = (jaccard_speakers as f64 - agreement).max(0.0);
         let score = Score {
-            reference_s: self.reference.speech_s.iter().sum(),
+            // No times at all have the sum -0.
+            reference_s: self.reference.speech_s.iter().sum::<f64>() + 0.0,
             missed_s: self.missed_s,
             false_alarm_s: self.false_alarm_s,
             // Two sums of the same times in another order: equal times may differ in the last digit.

@@ -13,6 +13,21 @@ pub const BYTES_MAX: usize = 256 << 20;
 pub const TURNS_MAX: usize = 2_000_000;
 /// Most recordings in one file.
 pub const RECORDINGS_MAX: usize = 10_000;
+/// What lines may be besides turns (NIST, RT-09 evaluation plan).
+const OTHER_TYPES: [&str; 12] = [
+    "SPKR-INFO",
+    "LEXEME",
+    "NON-LEX",
+    "NON-SPEECH",
+    "FILLER",
+    "EDIT",
+    "IP",
+    "SU",
+    "CB",
+    "A/P",
+    "NOSCORE",
+    "SEGMENT",
+];
 /// Characters of a strange value that an error shows.
 const SHOWN_MAX: usize = 40;
 
@@ -30,6 +45,14 @@ pub enum RttmError {
     NotText {
         /// Counted from 1.
         line: usize,
+    },
+    /// No turns, and a line that is none of RTTM's.
+    #[error("line {line} is no line of RTTM, and no other one is a turn: `{value}`")]
+    NotRttm {
+        /// Counted from 1.
+        line: usize,
+        /// How it begins.
+        value: String,
     },
     /// A line with too few fields.
     #[error("line {line} has too few fields, {fields_min} are needed: {found}")]
@@ -72,16 +95,21 @@ pub enum RttmError {
 /// The turns of each recording that an RTTM file names, by file id.
 ///
 /// Only `SPEAKER` lines count; the fields after the label may be missing. Turns of no length are left out, though their
-/// recording is not.
+/// recording is not. A file without turns is one in which nobody speaks only where its lines are RTTM's.
 ///
 /// # Errors
 /// See [`RttmError`].
 pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Annotation>, RttmError> {
     let mut recordings: BTreeMap<String, Annotation> = BTreeMap::new();
-    let mut turns = 0;
+    let (mut turns, mut stranger) = (0, None);
     for (line, fields) in lines(bytes)? {
         let fields = fields?;
         if fields.first() != Some(&"SPEAKER") {
+            let strange =
+                fields.first().filter(|first| !first.starts_with(';') && !OTHER_TYPES.contains(first));
+            if let (None, Some(first)) = (&stranger, strange) {
+                stranger = Some(RttmError::NotRttm { line, value: at_most(first, SHOWN_MAX) });
+            }
             continue;
         }
         let &[_, file, _, start, length, _, _, label, ..] = fields.as_slice() else {
@@ -98,7 +126,10 @@ pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Annotation>, RttmError> {
             max: LABELS_MAX,
         })?;
     }
-    Ok(recordings)
+    match stranger {
+        Some(error) if recordings.is_empty() => Err(error),
+        _ => Ok(recordings),
+    }
 }
 
 /// The scored regions of each recording that a UEM file names, by file id. Lines beginning with `;` are comments.
@@ -211,6 +242,18 @@ mod tests {
         assert_eq!(fail("SPEAKER a 1 \u{1b}[2J 1 x x A"), value("·[2J", "start"));
         let bytes = [good.as_bytes(), b"\xff\xfe"].concat();
         assert_eq!(read(&bytes).unwrap_err(), RttmError::NotText { line: 2 });
+    }
+
+    #[test]
+    fn what_is_no_rttm_is_refused() {
+        for text in ["hi", "\n{\n", ";; ok\nspeaker a 1 0 1 <NA> <NA> x <NA> <NA>\n"] {
+            assert!(matches!(read(text.as_bytes()), Err(RttmError::NotRttm { .. })), "{text}");
+        }
+        for text in ["", "\n", ";; nobody\n", "SPKR-INFO a 1 <NA> <NA> <NA> unknown x <NA>\n"] {
+            assert_eq!(read(text.as_bytes()).unwrap().len(), 0, "{text}");
+        }
+        let beside = "a note\nSPEAKER a 1 0 1 <NA> <NA> x <NA> <NA>\n";
+        assert_eq!(read(beside.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]

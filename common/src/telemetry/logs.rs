@@ -43,6 +43,9 @@ pub enum LogError {
     Started,
 }
 
+/// What lines may look like.
+pub const FORMATS: [&str; 2] = ["text", "json"];
+
 /// Starts to log, once a process.
 ///
 /// # Errors

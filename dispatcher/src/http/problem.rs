@@ -183,9 +183,10 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let (status, code) = match error {
             SubmitError::Fleet(error) => return error.into(),
-            SubmitError::NotAllowed { .. } | SubmitError::Reserved { .. } | SubmitError::Callback { .. } => {
-                (StatusCode::FORBIDDEN, "not_allowed")
-            }
+            SubmitError::NotAllowed { .. }
+            | SubmitError::Reserved { .. }
+            | SubmitError::Callback { .. }
+            | SubmitError::OutputOfFolder { .. } => (StatusCode::FORBIDDEN, "not_allowed"),
             SubmitError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "audio_too_long"),
             SubmitError::Missing { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "source_missing"),
             SubmitError::Forbidden { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "source_forbidden"),

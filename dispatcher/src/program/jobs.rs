@@ -71,6 +71,8 @@ pub(super) async fn watched(store: &impl JobStore, ids: &[JobId], json: bool) ->
     let mut seen = |record: &JobRecord| {
         if !json {
             bars.seen(record);
+        } else if record.state.is_final() && !jobs::is_over(record) {
+            // Its documents are not there yet.
         } else if last.get(&record.id) != Some(record) {
             last.insert(record.id, record.clone());
             if written.is_ok() {

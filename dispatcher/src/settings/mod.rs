@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use common::config::{self, SettingsError};
+use common::home::Home;
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,12 @@ impl Settings {
         let allow = layers.pick("allow", "ROLLCALL_ALLOW", listed.as_deref());
         let secret = layers.pick("", "ROLLCALL_WEBHOOK_SECRET", file.webhook_secret.as_deref());
         let home = file.home.as_ref().map(|home| home.display().to_string());
+        let keys = file.bundle_keys.as_ref().map(|keys| keys.join(","));
+        let signed = file.require_signature.map(|required| required.to_string());
+        let or =
+            |setting: Setting<Option<String>>, default: Option<String>| setting.map(|set| set.or(default));
+        let usual_home =
+            Home::from_environment(layers.environment).map(|home| home.root().display().to_string());
         Self {
             redis_url,
             queue_url,
@@ -138,9 +145,26 @@ impl Settings {
                 .pick("log-format", "ROLLCALL_LOG_FORMAT", file.log_format.as_deref())
                 .map(|format| format.unwrap_or_else(|| "text".to_owned())),
             worker: vec![
-                ("bundle", layers.pick("", "ROLLCALL_BUNDLE", file.bundle.as_deref())),
-                ("device", layers.pick("", "ROLLCALL_DEVICE", file.device.as_deref())),
-                ("home", layers.pick("", "ROLLCALL_HOME", home.as_deref())),
+                (
+                    "bundle",
+                    or(
+                        layers.pick("", "ROLLCALL_BUNDLE", file.bundle.as_deref()),
+                        Some("starter".to_owned()),
+                    ),
+                ),
+                (
+                    "device",
+                    or(layers.pick("", "ROLLCALL_DEVICE", file.device.as_deref()), Some("auto".to_owned())),
+                ),
+                ("home", or(layers.pick("", "ROLLCALL_HOME", home.as_deref()), usual_home)),
+                ("bundle_keys", layers.pick("", "ROLLCALL_BUNDLE_KEYS", keys.as_deref())),
+                (
+                    "require_signature",
+                    or(
+                        layers.pick("", "ROLLCALL_REQUIRE_SIGNATURE", signed.as_deref()),
+                        Some("false".to_owned()),
+                    ),
+                ),
             ],
         }
     }

@@ -52,7 +52,9 @@ pub fn shown(settings: &Settings, environment: &dyn Fn(&str) -> Option<String>) 
     ];
     all.extend(settings.worker.iter().map(|(name, setting)| text(*name, setting)));
     for (variable, secret) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", false),
         ("AWS_ENDPOINT_URL_S3", false),
+        ("AWS_ENDPOINT_URL", false),
         ("AWS_REGION", false),
         ("AWS_PROFILE", false),
         ("AWS_ACCESS_KEY_ID", false),

@@ -37,7 +37,10 @@ pub fn check(wishes: &Wishes, terms: &Terms) -> Result<(), SubmitError> {
 /// Whether documents may be copied below an address: S3 alone, and nothing that has a meaning of its own.
 fn check_output(uri: &str, reach: &Reach) -> Result<(), SubmitError> {
     let not_allowed = || SubmitError::NotAllowed { uri: uri.to_owned() };
-    if !uri.starts_with("s3://") || !reach.store().to_string().starts_with("s3://") {
+    if !reach.store().to_string().starts_with("s3://") {
+        return Err(SubmitError::OutputOfFolder { uri: uri.to_owned() });
+    }
+    if !uri.starts_with("s3://") {
         return Err(not_allowed());
     }
     match reach.place(uri) {

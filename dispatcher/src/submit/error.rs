@@ -114,6 +114,12 @@ pub enum SubmitError {
         /// What was given.
         uri: String,
     },
+    /// Documents are copied from one place of S3 to another.
+    #[error("documents are copied only to `s3://`, and only from a store there: `{uri}`")]
+    OutputOfFolder {
+        /// What was given.
+        uri: String,
+    },
     /// The transcript cannot be used.
     #[error("not a transcript that can be used: `{name}`")]
     Transcript {
@@ -170,6 +176,7 @@ impl Explain for SubmitError {
             | Self::Idempotency(_)
             | Self::NoWebhookSecret { .. }
             | Self::Output { .. }
+            | Self::OutputOfFolder { .. }
             | Self::Callback { .. } => ExitStatus::Usage,
             Self::Manifest { .. }
             | Self::Unreadable { .. }
@@ -215,6 +222,9 @@ impl Explain for SubmitError {
                 "uploads, results, voices and bundles lie there; name a folder of your own".to_owned()
             }
             Self::Output { .. } => "the store, or `ROLLCALL_ALLOW`, has to hold it".to_owned(),
+            Self::OutputOfFolder { .. } => {
+                "`rollcall result JOB -o FILE` writes a document to a folder".to_owned()
+            }
             Self::Transcript { .. } => {
                 "read are Whisper, WhisperLive and WhisperX JSON, SRT and VTT".to_owned()
             }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read as _};
 use std::path::Path;
 
-use common::job::spec::URI_BYTES_MAX;
+use common::job::spec::{SourceRef, URI_BYTES_MAX};
 
 use crate::wire::request::{JobRequest, RequestError};
 
@@ -52,8 +52,11 @@ pub fn read(input: impl BufRead, folder: &Path) -> Result<Vec<JobRequest>, Manif
     lines(input, LINE_BYTES_MAX)?
         .into_iter()
         .map(|(line, text)| {
-            let mut request =
-                JobRequest::from_json(&text).map_err(|source| ManifestError::Line { line, source })?;
+            let not_a_job = |source| ManifestError::Line { line, source };
+            let mut request = JobRequest::from_json(&text).map_err(not_a_job)?;
+            // Bounds of a specification do not depend on its recording.
+            let spec = request.wishes.spec(SourceRef::at("s3://bucket/key"), None);
+            spec.map_err(|error| not_a_job(RequestError::Spec(error)))?;
             request.audio = beside(folder, request.audio);
             request.wishes.transcript =
                 request.wishes.transcript.map(|transcript| beside(folder, transcript));
@@ -86,6 +89,9 @@ fn lines(mut input: impl BufRead, bytes_max: usize) -> Result<Vec<(usize, String
             return Ok(found);
         }
         line += 1;
+        if line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+        }
         while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             bytes.pop();
         }
@@ -111,11 +117,14 @@ mod tests {
 
     #[test]
     fn lines_become_jobs_beside_the_manifest() {
-        let text = "{\"audio\":\"a.wav\",\"options\":{\"transcript\":\"t.json\"}}\r\n\n{\"audio\":\"s3://b/k\"}\n{\"audio\":\"/abs.wav\"}";
+        let text = "\u{feff}{\"audio\":\"a.wav\",\"options\":{\"transcript\":\"t.json\"}}\r\n\n{\"audio\":\"s3://b/k\"}\n{\"audio\":\"/abs.wav\"}";
         let jobs = read(text.as_bytes(), Path::new("/lists")).unwrap();
         let audio: Vec<_> = jobs.iter().map(|job| job.audio.as_str()).collect();
         assert_eq!(audio, ["/lists/a.wav", "s3://b/k", "/abs.wav"]);
         assert_eq!(jobs[0].wishes.transcript.as_deref(), Some("/lists/t.json"));
+        let error = read("\n{\"audio\":\"a\",\"options\":{\"num_speakers\":0}}".as_bytes(), Path::new(""))
+            .unwrap_err();
+        assert!(matches!(error, ManifestError::Line { line: 2, .. }), "{error}");
         let error = read("\n{\"audio\":1}".as_bytes(), Path::new("")).unwrap_err();
         assert!(matches!(error, ManifestError::Line { line: 2, .. }), "{error}");
     }

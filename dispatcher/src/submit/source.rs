@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use common::adapter::store::folder_path;
+use common::adapter::web::{self, Audience, WebError};
 
 /// Extensions of files that are taken from folders and prefixes: everything that a worker reads, and what it refuses by
 /// name, so that no recording is passed over in silence.
@@ -43,6 +44,14 @@ pub enum SourceError {
         /// What was given.
         text: String,
     },
+    /// Nothing that can be fetched. Credentials in it are not shown.
+    #[error("not an `https://` address that can be fetched: `{text}`")]
+    Web {
+        /// What was given.
+        text: String,
+        /// Why.
+        source: WebError,
+    },
     /// An address without a bucket.
     #[error("not an address of the form `s3://bucket/key`: `{text}`")]
     Bucket {
@@ -67,7 +76,15 @@ impl Source {
                 }
                 Ok(Self::Object { bucket: bucket.to_owned(), key: key.to_owned() })
             }
-            "https" => Ok(Self::Web(text.to_owned())),
+            "https" => match web::target(text, Audience::Public) {
+                Ok(_) => Ok(Self::Web(text.to_owned())),
+                Err(source) => {
+                    let after = |part: &str| part.rsplit_once('@').map_or(part, |(_, host)| host).to_owned();
+                    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                    let text = format!("https://{}/{path}", after(host)).chars().take(256).collect();
+                    Err(SourceError::Web { text, source })
+                }
+            },
             "http" => Err(SourceError::Insecure { text: shown() }),
             "file" => folder_path(text).map(Self::Path).ok_or_else(|| SourceError::Scheme { text: shown() }),
             _ => Err(SourceError::Scheme { text: shown() }),
@@ -85,6 +102,15 @@ pub fn is_recording(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_fetched_is_refused_and_no_password_is_shown() {
+        for text in ["https://", "https:// bad host/x", "https://user:pw@example.com/a.wav"] {
+            let error = Source::parse(text).unwrap_err();
+            assert!(matches!(error, SourceError::Web { .. }) && !error.to_string().contains("pw"), "{error}");
+        }
+        assert!(Source::parse("https://example.com/a@b.wav").is_ok());
+    }
 
     #[test]
     fn arguments_are_told_apart() {

@@ -146,8 +146,8 @@ async fn nothing_is_recorded_when_anything_is_refused() {
         (Wishes { bundle: Some("x".into()), ..Wishes::default() }, "no such bundle: `x`", ExitStatus::Failed),
         (
             Wishes { output: Some("s3://other/p/".into()), ..Wishes::default() },
-            "outside the store",
-            ExitStatus::Failed,
+            "documents are copied only to `s3://`",
+            ExitStatus::Usage,
         ),
         (
             Wishes { callback_url: Some("https://x/".into()), ..Wishes::default() },

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 pub struct JobBody {
     /// The recording; left out where it comes as part `audio` of a form.
     audio: Option<Address>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     options: OptionsBody,
     /// `high`, `normal` (the default) or `low`.
     #[schema(example = "normal")]
@@ -26,7 +26,7 @@ pub struct JobBody {
     #[schema(minimum = 0)]
     delay_s: Option<f64>,
     /// Your own words, found again by `GET /v1/jobs?tag=KEY=VALUE`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     tags: BTreeMap<String, String>,
     /// `https://` address that is told when the job is over.
     callback_url: Option<String>,
@@ -45,7 +45,7 @@ pub struct JobBody {
 
 /// An address, bare or as an object.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "an address is a string, or an object with `uri`")]
 enum Address {
     Bare(String),
     Object(AddressObject),
@@ -75,6 +75,13 @@ struct OptionsBody {
     formats: Option<Vec<String>>,
     /// A transcript whose segments get speakers; left out where it comes as part `transcript` of a form.
     transcript: Option<Address>,
+}
+
+/// `null` is nothing said, as everywhere else.
+fn or_nothing<'de, T: Default + Deserialize<'de>, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Address {
@@ -112,6 +119,9 @@ pub enum RequestError {
     /// An exact number of speakers beside bounds.
     #[error("`num_speakers` goes without `min_speakers` and `max_speakers`")]
     Speakers,
+    /// A wish is out of its bounds.
+    #[error(transparent)]
+    Spec(SpecError),
 }
 
 /// What a submitter wants of a job, apart from its recording; `None` and empty are "nothing said".
