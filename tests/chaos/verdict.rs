@@ -61,7 +61,7 @@ pub async fn judge(world: &mut World, load: &Load, calm: Duration) -> Verdict {
     while !open.is_empty() && began.elapsed() < calm {
         for index in open.clone() {
             match store.get(load.jobs[index].id).await {
-                Ok(Some(record)) if is_over(&record) => {
+                Ok(Some(record)) if record.is_over() => {
                     open.remove(&index);
                     records.insert(index, record);
                 }
@@ -90,10 +90,6 @@ pub async fn judge(world: &mut World, load: &Load, calm: Duration) -> Verdict {
     }
     verdict.empty(&store, began + calm).await;
     verdict
-}
-
-fn is_over(record: &JobRecord) -> bool {
-    record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some())
 }
 
 /// The attempts that say of themselves that they completed a job.

@@ -58,7 +58,12 @@ async fn documents_go_where_they_are_wanted() {
     let other = objects.at("s3://other/out/deep".parse().unwrap());
     other.head("segments.json").await.unwrap();
     let id = ended("d.wav --no-cache --output s3://gone/out/").await.remove(0);
-    assert!(fleet.run(&format!("status {id} --json")).await.json()["exported_at"].is_string());
+    let status = fleet.run(&format!("status {id} --json")).await.json();
+    assert!(status["exported_at"].is_string());
+    assert!(status["output_problem"].as_str().unwrap().starts_with("s3://gone/out/"), "{status}");
+    assert!(fleet.run(&format!("wait {id}")).await.ok().contains("not copied to s3://gone/out/"));
+    let again = fleet.run_with("submit d.wav --output s3://gone/out/", &allow, "").await;
+    assert!(again.code == 1 && again.err.contains("cannot be copied: s3://gone/out/"), "{}", again.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

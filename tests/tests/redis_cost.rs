@@ -88,7 +88,7 @@ async fn whole_life(store: &RedisJobStore, n: u64) {
     let Acquired::Granted(lease) = store.acquire(request).await.unwrap() else { panic!("it is available") };
     let result = result(n);
     store.settle(*lease.key(), Transition::complete(result.clone())).await.unwrap();
-    store.mark_exported(id, cache_key(&spec, &result)).await.unwrap();
+    store.mark_exported(id, cache_key(&spec, &result), None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 //! repeated safely, since the attempt's folder of a completed job never changes.
 //!
 //! A place of the submitter's that refuses for good (a bucket that is gone, rights that are missing) does not keep the job
-//! from being over: its documents are at the stable keys, and whoever exports says in the log what was refused.
+//! from being over: its documents are at the stable keys, and its record says what was refused.
 
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use crate::job::spec::{CacheKey, JobKind, JobSpec};
 use crate::object_key;
 use crate::port::job_store::{JobStore, JobStoreError};
 use crate::port::object_store::{ObjectStore, StoreError};
+use crate::speech::render::printable::at_most;
+
+/// What a record says at most of a place that refused.
+const PROBLEM_CHARS_MAX: usize = 500;
 
 /// Why an export is not done yet; rescue repeats it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -115,17 +119,19 @@ async fn carry_out(
     for (from, to) in inside {
         objects.copy(from, to).await.map_err(ExportError::Objects)?;
     }
+    let mut problem = None;
     for (from, to) in outside {
         match objects.copy_to(from, to).await {
             Ok(()) => {}
             Err(error) if error.class() == FailureClass::Permanent => {
                 tracing::error!(%job, to, %error, "a document cannot be copied to where the submitter wants it");
+                problem = Some(at_most(&format!("{to}: {error}"), PROBLEM_CHARS_MAX));
                 break;
             }
             Err(error) => return Err(ExportError::Objects(error)),
         }
     }
-    store.mark_exported(job, cache).await.map_err(ExportError::JobStore)
+    store.mark_exported(job, cache, problem.as_deref()).await.map_err(ExportError::JobStore)
 }
 
 /// Exports up to `n` jobs that were left over, side by side, so that a place that does not answer takes its time once; gives

@@ -190,6 +190,8 @@ pub struct JobRecord {
     pub completed_at: Option<Timestamp>,
     /// When the documents of a completed job were all at their stable keys.
     pub exported_at: Option<Timestamp>,
+    /// Why documents could not be copied to where the submitter wants them, when they could not for good.
+    pub output_problem: Option<String>,
     /// How far the holder of the lease says it has come. Removed when the lease ends; a completed job keeps none.
     pub progress: Option<Progress>,
     /// Why the last attempt failed. Set by `retry`, `discard` and the last crash; removed when the job completes.
@@ -223,11 +225,18 @@ impl JobRecord {
             lease_expires_at: None,
             completed_at: None,
             exported_at: None,
+            output_problem: None,
             progress: None,
             failure: None,
             result: None,
             cached_from: None,
         }
+    }
+
+    /// Whether nothing more will happen to it: it has ended and, when it completed, is exported.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state.is_final() && (self.state != JobState::Completed || self.exported_at.is_some())
     }
 
     /// What names the last attempt, as long as rescue has not ended it.

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::error::FleetError;
-use super::jobs::{is_over, records};
+use super::jobs::records;
 
 /// Looks at a time; they share one connection.
 const AT_ONCE: usize = 64;
@@ -38,7 +38,7 @@ pub async fn follow(
     let mut open = Vec::new();
     for record in first {
         seen(&record);
-        if !is_over(&record) && !last.contains_key(&record.id) {
+        if !record.is_over() && !last.contains_key(&record.id) {
             open.push(record.id);
         }
         last.insert(record.id, record);
@@ -54,7 +54,7 @@ pub async fn follow(
             match look {
                 Ok(Some(record)) => {
                     seen(&record);
-                    if !is_over(&record) {
+                    if !record.is_over() {
                         open.push(job);
                     }
                     last.insert(job, record);

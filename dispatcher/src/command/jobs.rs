@@ -2,7 +2,7 @@
 
 use common::job::id::JobId;
 use common::job::lane::Lane;
-use common::job::record::{JobRecord, JobState};
+use common::job::record::JobRecord;
 use common::job::transition::{Cancel, Retried};
 use common::port::broker::{Broker, BrokerError};
 use common::port::job_store::{JobFilter, JobStore, StoreResult};
@@ -96,12 +96,6 @@ fn silent(rung: StoreResult<Option<BrokerError>>) -> Option<FleetError> {
         Ok(error) => error.map(FleetError::from),
         Err(error) => Some(error.into()),
     }
-}
-
-/// Whether nothing more will happen to a job: ended and, when it completed, exported.
-#[must_use]
-pub fn is_over(record: &JobRecord) -> bool {
-    record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some())
 }
 
 #[cfg(test)]

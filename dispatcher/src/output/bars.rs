@@ -10,7 +10,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::records::{ended, stage_word};
 use super::to_stderr;
-use crate::command::jobs::is_over;
 
 /// Most bars at a time; the others show in the count below them.
 const BARS_MAX: usize = 12;
@@ -62,7 +61,7 @@ impl Bars {
         if let Some(count) = before.and_then(|before| self.counts.get_mut(&before)) {
             *count -= 1;
         }
-        if is_over(record) {
+        if record.is_over() {
             self.end(record);
         } else if record.state == JobState::Running && self.terminal {
             self.advance(record);

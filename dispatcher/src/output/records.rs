@@ -96,6 +96,9 @@ pub fn block(record: &JobRecord, now: Timestamp) -> String {
             line(name, &format!("{at}  ({distance})"));
         }
     }
+    if let Some(problem) = &record.output_problem {
+        line("no output", problem);
+    }
     if let Some(job) = record.cached_from {
         line("taken from", &job.to_string());
     }
@@ -159,6 +162,9 @@ pub fn ended(record: &JobRecord) -> String {
                 write!(line, "  in {}", short(to.since(from))).expect("writing to memory");
             } else if record.cached_from.is_some() {
                 line.push_str("  from the cache");
+            }
+            if let Some(problem) = &record.output_problem {
+                write!(line, "  not copied to {}", one_line(problem)).expect("writing to memory");
             }
         }
         (Some(failure), _) => {

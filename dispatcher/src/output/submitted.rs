@@ -41,10 +41,22 @@ pub fn told(outcome: &Outcome, json: bool) -> Told {
         let name = one_line(&submitted.name);
         let written = match &submitted.inserted {
             Inserted::Accepted(_) => Ok(()),
-            Inserted::Cached(record) => match record.cached_from {
-                Some(job) => writeln!(told.notes, "note: `{name}` was done before, by job {job}"),
-                None => Ok(()),
-            },
+            Inserted::Cached(record) => {
+                if let Some(problem) = &record.output_problem {
+                    writeln!(
+                        told.failed,
+                        "error: the documents of `{name}` cannot be copied: {}\n\
+                         hint: they are complete in the store: `rollcall result {}`",
+                        one_line(problem),
+                        record.id
+                    )
+                    .expect("writing to memory");
+                }
+                match record.cached_from {
+                    Some(job) => writeln!(told.notes, "note: `{name}` was done before, by job {job}"),
+                    None => Ok(()),
+                }
+            }
             Inserted::Same(record) => {
                 writeln!(
                     told.notes,

@@ -71,7 +71,7 @@ pub(super) async fn watched(store: &impl JobStore, ids: &[JobId], json: bool) ->
     let mut seen = |record: &JobRecord| {
         if !json {
             bars.seen(record);
-        } else if record.state.is_final() && !jobs::is_over(record) {
+        } else if record.state.is_final() && !record.is_over() {
             // Its documents are not there yet.
         } else if last.get(&record.id) != Some(record) {
             last.insert(record.id, record.clone());

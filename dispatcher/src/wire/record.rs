@@ -35,6 +35,9 @@ pub struct RecordDocument<'a> {
     started_at: Option<String>,
     completed_at: Option<String>,
     exported_at: Option<String>,
+    /// Why the documents are not where `output` wants them; left out where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_problem: Option<&'a str>,
     cached_from: Option<String>,
     #[schema(value_type = Option<FailureDocument>)]
     failure: Option<&'a Failure>,
@@ -113,6 +116,7 @@ impl<'a> RecordDocument<'a> {
             started_at: time(record.started_at),
             completed_at: time(record.completed_at),
             exported_at: time(record.exported_at),
+            output_problem: record.output_problem.as_deref(),
             cached_from: record.cached_from.map(|job| job.to_string()),
             failure: record.failure.as_ref(),
             result: record.result.as_ref().map(|result| ResultDocument { keys: keys(record, result) }),

@@ -13,7 +13,7 @@ use common::adapter::store::UrlStore;
 use common::clock::{Clock as _, SystemClock};
 use common::fleet::relay::{self, RelayRules};
 use common::job::id::JobId;
-use common::job::record::{JobRecord, JobState};
+use common::job::record::JobRecord;
 use common::job::spec::{ContentDigest, JobSpec, SourceRef};
 use common::object_key;
 use common::port::broker::Broker as _;
@@ -172,10 +172,7 @@ impl Fleet {
 
     /// Waits until a job has ended; completed ones until they are exported too.
     pub async fn ended(&self, job: JobId) -> JobRecord {
-        self.until(job, PATIENCE, |record| {
-            record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some())
-        })
-        .await
+        self.until(job, PATIENCE, |record| record.is_over()).await
     }
 
     /// A document at its stable key.

@@ -241,8 +241,15 @@ impl JobStore for SimStore {
         .await
     }
 
-    async fn mark_exported(&self, job: JobId, cache: Option<CacheKey>) -> StoreResult<()> {
-        self.call(move |world| (now(world.jobs.mark_exported(job, cache)), Call::Other)).await
+    async fn mark_exported(
+        &self,
+        job: JobId,
+        cache: Option<CacheKey>,
+        output_problem: Option<&str>,
+    ) -> StoreResult<()> {
+        let problem = output_problem.map(str::to_owned);
+        self.call(move |world| (now(world.jobs.mark_exported(job, cache, problem.as_deref())), Call::Other))
+            .await
     }
 
     async fn claim_webhooks(&self, n: usize, claim: Duration) -> StoreResult<Vec<WebhookDue>> {

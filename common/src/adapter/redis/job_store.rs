@@ -353,9 +353,15 @@ impl JobStore for RedisJobStore {
         Ok(readable(claimed).map(|(record, ..)| record).collect())
     }
 
-    async fn mark_exported(&self, job: JobId, cache: Option<CacheKey>) -> StoreResult<()> {
+    async fn mark_exported(
+        &self,
+        job: JobId,
+        cache: Option<CacheKey>,
+        output_problem: Option<&str>,
+    ) -> StoreResult<()> {
         let cache = cache.map(CacheKey::to_text).unwrap_or_default();
-        self.run(&self.scripts.mark_exported, &[&job.to_string(), &cache]).await.map(drop)
+        let args = [&job.to_string(), cache.as_str(), output_problem.unwrap_or_default()];
+        self.run(&self.scripts.mark_exported, &args).await.map(drop)
     }
 
     async fn claim_webhooks(&self, n: usize, claim: Duration) -> StoreResult<Vec<WebhookDue>> {

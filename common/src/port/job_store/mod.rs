@@ -181,12 +181,14 @@ pub trait JobStore: Clone + Send + Sync + 'static {
         claim: Duration,
     ) -> impl Future<Output = StoreResult<Vec<JobRecord>>> + Send;
 
-    /// The documents of a completed job are at their stable keys: notes the time, offers the result to the cache under
-    /// `cache`, and makes the webhook due. Repeating it changes nothing.
+    /// The documents of a completed job are at their stable keys: notes the time, and why they are not where the submitter
+    /// wants them besides when that is so for good, offers the result to the cache under `cache`, and makes the webhook due.
+    /// Repeating it changes nothing.
     fn mark_exported(
         &self,
         job: JobId,
         cache: Option<CacheKey>,
+        output_problem: Option<&str>,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Takes up to `n` webhooks that are due, hidden from others for `claim`. What cannot be read is left out, here and in

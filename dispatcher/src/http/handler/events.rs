@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{JobText, record};
-use crate::command::jobs::is_over;
 use crate::http::problem::{Problem, ProblemDocument, away};
 use crate::http::service::Service;
 use crate::wire::record::RecordDocument;
@@ -85,7 +84,7 @@ async fn step(
             Next::Tell(record) => {
                 let text = serde_json::to_string(&RecordDocument::new(&record))
                     .expect("texts and numbers always have a JSON form");
-                let then = if is_over(&record) { Next::End } else { Next::Wait(record) };
+                let then = if record.is_over() { Next::End } else { Next::Wait(record) };
                 return Some((("record", text), then));
             }
             Next::TellAway(last) => return Some((("problem", away()), Next::WaitAway(last))),

@@ -43,7 +43,7 @@ pub async fn an_exported_result_serves_again(bench: &impl Bench) {
     let asking = |n: u8| NewJob { cache, ..NewJob::new(id(n), spec()) };
     ended(&store, asking(1), Transition::complete(result())).await;
     insert(&store, asking(2)).await;
-    store.mark_exported(id(1), cache).await.unwrap();
+    store.mark_exported(id(1), cache, None).await.unwrap();
     let Inserted::Cached(cached) = store.insert(asking(3)).await.unwrap() else { panic!("the cache has it") };
     assert_eq!((cached.state, cached.cached_from), (JobState::Completed, Some(id(1))));
     assert_eq!((&cached.result, cached.exported_at), (&Some(result()), None));

@@ -223,7 +223,7 @@ pub async fn unknown_jobs_are_unknown(bench: &impl Bench) {
     assert_eq!(store.retry(id(1)).await.unwrap(), None);
     assert_eq!(store.purge(id(1)).await.unwrap(), None);
     assert_eq!(refusal(&store, request(id(1), "w", 1, HOUR)).await, Unready::Unknown);
-    store.mark_exported(id(1), None).await.unwrap();
+    store.mark_exported(id(1), None, None).await.unwrap();
     store.delete_outbox(&[]).await.unwrap();
     store.delete_sweeps(&[]).await.unwrap();
     assert_eq!(store.promote_due(10).await.unwrap(), 0);

@@ -156,15 +156,16 @@ pub async fn exports_are_left_over_once(bench: &impl Bench) {
     assert_eq!(left, [record(&store, id(1)).await]);
     bench.pass(&store, MOMENT * 2).await;
     assert_eq!(store.claim_exports(10, HOUR).await.unwrap().len(), 1, "the claim lapsed");
-    store.mark_exported(id(1), None).await.unwrap();
+    store.mark_exported(id(1), None, Some("s3://gone/x: no such bucket")).await.unwrap();
     let exported = record(&store, id(1)).await;
     assert!(exported.exported_at.is_some());
+    assert_eq!(exported.output_problem.as_deref(), Some("s3://gone/x: no such bucket"));
     bench.pass(&store, MOMENT * 2).await;
-    store.mark_exported(id(1), None).await.unwrap();
+    store.mark_exported(id(1), None, None).await.unwrap();
     assert_eq!(record(&store, id(1)).await, exported, "once is enough");
     assert_eq!(store.status().await.unwrap().exports, 0);
     ended(&store, in_lane(2, Lane::Normal), Transition::discard(failure(FailureClass::Permanent))).await;
-    store.mark_exported(id(2), None).await.unwrap();
+    store.mark_exported(id(2), None, None).await.unwrap();
     assert_eq!(record(&store, id(2)).await.exported_at, None);
 }
 
@@ -173,7 +174,7 @@ pub async fn webhooks_follow_the_end(bench: &impl Bench) {
     let store = bench.store(patient());
     ended(&store, called(1), Transition::complete(result())).await;
     assert_eq!(tries(&due(bench, &store).await), [], "completion is told after the export");
-    store.mark_exported(id(1), None).await.unwrap();
+    store.mark_exported(id(1), None, None).await.unwrap();
     let first = due(bench, &store).await;
     assert_eq!(tries(&first), [(id(1), 0)]);
     let again = |after| WebhookOutcome::Again { after };
@@ -306,7 +307,7 @@ pub async fn final_jobs_are_forgotten(bench: &impl Bench) {
     };
     insert(&store, in_lane(9, Lane::Normal)).await;
     ended(&store, keyed(1), Transition::complete(result())).await;
-    store.mark_exported(id(1), cache).await.unwrap();
+    store.mark_exported(id(1), cache, None).await.unwrap();
     bench.pass(&store, MOMENT * 2).await;
     assert_eq!(store.prune(10).await.unwrap(), 1);
     assert_eq!(store.prune(10).await.unwrap(), 0);

@@ -166,9 +166,7 @@ impl State {
     pub fn redeliver(&mut self, id: JobId, now: Timestamp) -> Option<bool> {
         let job = self.jobs.get_mut(&id)?;
         let record = &job.record;
-        let over =
-            record.state.is_final() && (record.state != JobState::Completed || record.exported_at.is_some());
-        let due = over && record.spec.callback_url.is_some();
+        let due = record.is_over() && record.spec.callback_url.is_some();
         if due {
             job.webhook = Some((now, 0));
         }

@@ -155,8 +155,13 @@ impl JobStore for MemoryJobStore {
         Ok(self.lock().claim_exports(n, claim, self.now()))
     }
 
-    async fn mark_exported(&self, job: JobId, cache: Option<CacheKey>) -> StoreResult<()> {
-        self.lock().mark_exported(job, cache, self.now());
+    async fn mark_exported(
+        &self,
+        job: JobId,
+        cache: Option<CacheKey>,
+        output_problem: Option<&str>,
+    ) -> StoreResult<()> {
+        self.lock().mark_exported(job, cache, output_problem, self.now());
         Ok(())
     }
 

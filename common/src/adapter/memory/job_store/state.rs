@@ -289,12 +289,19 @@ impl State {
         Some(true)
     }
 
-    pub fn mark_exported(&mut self, id: JobId, cache: Option<CacheKey>, now: Timestamp) {
+    pub fn mark_exported(
+        &mut self,
+        id: JobId,
+        cache: Option<CacheKey>,
+        output_problem: Option<&str>,
+        now: Timestamp,
+    ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.record.state != JobState::Completed || job.record.exported_at.is_some() {
             return;
         }
         job.record.exported_at = Some(now);
+        job.record.output_problem = output_problem.map(str::to_owned);
         job.export_due = None;
         job.webhook = job.record.spec.callback_url.as_ref().map(|_| (now, 0));
         if let (Some(key), None) = (cache, job.record.cached_from) {

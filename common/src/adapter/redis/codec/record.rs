@@ -171,6 +171,7 @@ pub fn read_record(raw: &Raw) -> StoreResult<JobRecord> {
         lease_expires_at: fields.time("ex")?,
         completed_at: fields.time("co")?,
         exported_at: fields.time("xp")?,
+        output_problem: fields.optional("op")?,
         progress: hash.get("p").map(|text| read_progress(text)).transpose()?,
         failure: failure.as_deref().map(read_failure).transpose()?,
         result: result.as_deref().map(read_result).transpose()?,

@@ -72,7 +72,7 @@ function showJob(job) {
   pairs(byId('record-facts'), [
     ['Id', job.id], ['Worker', job.worker], ['Bundle', job.bundle], ['Created', day(job.created_at)],
     ['Started', job.started_at && day(job.started_at)], ['Ended', job.completed_at && day(job.completed_at)],
-    ['Exported', job.exported_at && day(job.exported_at)], ['Known from', job.cached_from], ['People', speakers],
+    ['Exported', job.exported_at && day(job.exported_at)], ['No output', job.output_problem], ['Known from', job.cached_from], ['People', speakers],
     ['Channels', job.options.channels], ['Formats', job.options.formats.join(', ')], ['Transcript', job.options.transcript],
     ['Source', job.audio.uri], ['Size', job.audio.bytes === null ? '' : bytes(job.audio.bytes)], ['SHA-256', job.audio.sha256],
     ['Tags', Object.entries(job.tags).map(([tag, value]) => `${tag}=${value}`).join(', ')],
