@@ -52,7 +52,8 @@ pub(super) async fn submit(arguments: SubmitArguments, settings: &Settings) -> E
         output::complain(&told.notes);
     }
     output::complain(&told.failed);
-    let refused = accepted(&outcome).count() < outcome.submitted.len();
+    let refused = accepted(&outcome).count() < outcome.submitted.len()
+        || accepted(&outcome).any(|record| record.output_problem.is_some());
     let status = match (&outcome.stopped, output::status(written)) {
         (Some(error), _) => crate::command::Explain::status(error),
         (None, ExitStatus::Done) if refused => ExitStatus::Failed,

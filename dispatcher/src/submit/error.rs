@@ -13,6 +13,7 @@ use super::manifest::ManifestError;
 use super::source::SourceError;
 use crate::command::error::FleetError;
 use crate::command::{ExitStatus, Explain};
+use crate::wire::request::RequestError;
 
 /// Largest recording, bytes (contract, section 9).
 pub const AUDIO_BYTES_MAX: u64 = 8 << 30;
@@ -177,7 +178,10 @@ impl Explain for SubmitError {
             | Self::NoWebhookSecret { .. }
             | Self::Output { .. }
             | Self::OutputOfFolder { .. }
-            | Self::Callback { .. } => ExitStatus::Usage,
+            | Self::Callback { .. }
+            | Self::Manifest { source: ManifestError::Line { source: RequestError::Spec(_), .. }, .. } => {
+                ExitStatus::Usage
+            }
             Self::Manifest { .. }
             | Self::Unreadable { .. }
             | Self::NotAFile { .. }

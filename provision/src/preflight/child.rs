@@ -130,7 +130,8 @@ mod tests {
             ("no device: `cuda`: no driver", Some("use the CPU"))
         );
         assert!(ask(&mut shell("exec sleep 600"), Duration::from_millis(50)).is_err());
-        let missing = ask(&mut Command::new("/nonexistent"), limit);
+        let nowhere = tempfile::tempdir().unwrap();
+        let missing = ask(&mut Command::new(nowhere.path().join("program")), limit);
         assert_eq!(missing.unwrap_err().to_string(), "is not installed");
         let much = ask(&mut shell("head -c 3000000 /dev/zero | tr '\\0' x"), limit).unwrap();
         assert_eq!(much.out.len() as u64, SAID_BYTES_MAX);
