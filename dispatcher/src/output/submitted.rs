@@ -73,6 +73,11 @@ pub fn told(outcome: &Outcome, json: bool) -> Told {
         };
         written.expect("writing to memory");
     }
+    let waiting =
+        outcome.submitted.iter().any(|submitted| matches!(submitted.inserted, Inserted::Accepted(_)));
+    if outcome.is_alone && waiting {
+        told.notes.push_str("note: no worker is alive; `rollcall-worker serve` starts one\n");
+    }
     if let Some(error) = &outcome.silent {
         writeln!(
             told.failed,
@@ -167,12 +172,17 @@ mod tests {
                 endpoint: "amqp://h".to_owned(),
                 detail: "gone".to_owned(),
             }),
+            is_alone: true,
         };
         let told = told(&outcome, false);
         assert_eq!(told.accepted, format!("{}\n{}\n", id(1), id(2)));
         assert_eq!(
             told.notes,
-            format!("note: `a .wav` was submitted before under this key, as job {}\n", id(2))
+            format!(
+                "note: `a .wav` was submitted before under this key, as job {}\n\
+                 note: no worker is alive; `rollcall-worker serve` starts one\n",
+                id(2)
+            )
         );
         let lines: Vec<_> = told.failed.lines().collect();
         assert_eq!(lines[0], "error: this content made workers crash: `a .wav`");

@@ -77,5 +77,5 @@ pub async fn enroll<J: JobStore, B: Broker>(
     heard(Event::Done);
     let silent = relay::ring(ports.jobs, ports.broker, &lanes).await.map_err(FleetError::from)?;
     let submitted = vec![Submitted { name: lesson.name.clone(), inserted }];
-    Ok(Outcome { submitted, stopped: None, silent })
+    Ok(Outcome { submitted, stopped: None, silent, is_alone: workers.is_empty() })
 }

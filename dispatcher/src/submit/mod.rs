@@ -108,6 +108,8 @@ pub struct Outcome {
     pub stopped: Option<SubmitError>,
     /// Why bells did not ring, when they did not: the jobs are recorded, and others ring for them.
     pub silent: Option<BrokerError>,
+    /// Whether no worker was alive.
+    pub is_alone: bool,
 }
 
 /// A recording with what is wanted of it.
@@ -148,7 +150,7 @@ pub async fn submit<J: JobStore, B: Broker>(
     }
     let wanted = gather_all(ports, requests, terms, heard).await?;
 
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { is_alone: workers.is_empty(), ..Outcome::default() };
     let mut rest = wanted.into_iter().peekable();
     while rest.peek().is_some() && outcome.stopped.is_none() {
         let batch: Vec<_> = rest.by_ref().take(BATCH).collect();

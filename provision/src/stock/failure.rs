@@ -92,9 +92,10 @@ impl StockFailure for Refused {
     fn hints(&self) -> Vec<String> {
         let say = |text: &str| vec![text.to_owned()];
         match self {
-            Self::NoStore => {
-                say("name its address in the command (`--help` says where), or set `ROLLCALL_STORE_URL`")
-            }
+            Self::NoStore => say(
+                "name one with `--store URL` (`push`, `pack-runtime` and `release push`: as an argument), or set \
+                 `ROLLCALL_STORE_URL`",
+            ),
             Self::Device { .. } => say("`auto`, `cpu`, `cuda` or `cuda:N`"),
             Self::Preflight { .. } => say("each failed check says above what to do"),
             Self::Address(_) => say("NAME, NAME@VERSION or s3://bucket/prefix/bundles/NAME[@VERSION]"),
